@@ -5,8 +5,9 @@ import dataclasses
 import io
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -79,20 +80,36 @@ def targets(server: LocalServer) -> list[str]:
     return [f"grpc://127.0.0.1:{server.grpc_port}", f"http://127.0.0.1:{server.rest_port}"]
 
 
-def predict(target: str, request: Path, *more: str, model: str = "toy") -> int:
-    words = ["--target", target, "--model", model, "--request", str(request), *more]
-    return main(["predict", *words])
+@pytest.fixture
+def predict(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Asks a target about a request file: exit code, standard output and standard error."""
+
+    def asked(target: str, request: Path, *more: str, model: str = "toy") -> tuple[int, str, str]:
+        words = ["--target", target, "--model", model, "--request", str(request), *more]
+        code = main(["predict", *words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return asked
+
+
+@pytest.fixture
+def predicted(predict) -> Callable[..., dict[str, Any]]:
+    """The result of a request that succeeds."""
+
+    def result(*words: Any, **options: str) -> dict[str, Any]:
+        code, output, told = predict(*words, "--json", **options)
+        assert code == 0, told
+        return json.loads(output)
+
+    return result
 
 
 def test_json_has_the_ranking_over_both_transports(
-    server: LocalServer,
-    request_file: Path,
-    titles_file: Path,
-    capsys: pytest.CaptureFixture[str],
+    predicted, server: LocalServer, request_file: Path, titles_file: Path
 ) -> None:
     for target in targets(server):
-        assert predict(target, request_file, "--titles", str(titles_file), "--json") == 0
-        result = json.loads(capsys.readouterr().out)
+        result = predicted(target, request_file, "--titles", str(titles_file))
         assert (result["model"], result["version"]) == ("toy", 3)
         ranking = result["ranking"]
         assert [row["item_id"] for row in ranking] == ["dddd", "ccc", "bb", "a"]
@@ -104,16 +121,12 @@ def test_json_has_the_ranking_over_both_transports(
 
 
 def test_the_table_is_for_people(
-    server: LocalServer,
-    request_file: Path,
-    titles_file: Path,
-    capsys: pytest.CaptureFixture[str],
+    predict, server: LocalServer, request_file: Path, titles_file: Path
 ) -> None:
-    code = predict(targets(server)[0], request_file, "--titles", str(titles_file), "--top", "3")
-    assert code == 0
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    lines = captured.err.splitlines()
+    words = ["--titles", str(titles_file), "--top", "3"]
+    code, output, told = predict(targets(server)[0], request_file, *words)
+    assert (code, output) == (0, "")
+    lines = told.splitlines()
     assert lines[0] == "toy version 3, user u1"
     assert [line.split()[0] for line in lines[2:]] == ["1", "2", "3"]
     best = toy_score(item_id="dddd", **USER)
@@ -122,26 +135,24 @@ def test_the_table_is_for_people(
 
 
 def test_a_labelled_version_is_asked_and_the_one_that_answered_is_named(
-    request_file: Path, capsys: pytest.CaptureFixture[str]
+    predict, request_file: Path
 ) -> None:
     service = Answering({"score": np.float32([0.1, 0.2, 0.3, 0.4])})
     service.version = 41
     with answering(service) as port:
         words = ["--version-label", "canary", "--json"]
-        assert predict(f"grpc://127.0.0.1:{port}", request_file, *words) == 0
-    captured = capsys.readouterr()
-    assert json.loads(captured.out)["version"] == 41
-    assert captured.err.startswith("toy version 41, user u1")
+        code, output, told = predict(f"grpc://127.0.0.1:{port}", request_file, *words)
+    assert (code, json.loads(output)["version"]) == (0, 41)
+    assert told.startswith("toy version 41, user u1")
     assert service.requests[0].model_spec.version_label == "canary"
 
 
 def test_equal_scores_keep_the_order_of_the_request(
-    server: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    predicted, server: LocalServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "user.json"
     path.write_text(json.dumps(USER | {"candidates": ["q", "a", "m"]}))
-    assert predict(targets(server)[0], path, "--json") == 0
-    ranking = json.loads(capsys.readouterr().out)["ranking"]
+    ranking = predicted(targets(server)[0], path)["ranking"]
     assert [row["item_id"] for row in ranking] == ["q", "a", "m"]
 
 
@@ -152,9 +163,7 @@ def other_kinds() -> Iterator[LocalServer]:
         yield server
 
 
-def test_a_reranker_ranks_a_list(
-    other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_reranker_ranks_a_list(predicted, other_kinds: LocalServer, tmp_path: Path) -> None:
     raw = list_rows()
     user = user_of(raw, 0)
     candidates = [item.decode() for item in raw["item_id"][0]]
@@ -162,15 +171,14 @@ def test_a_reranker_ranks_a_list(
     path.write_text(json.dumps(dataclasses.asdict(user) | {"candidates": candidates}))
     expected = dict(zip(candidates, exported_variant("prm").expected(raw)[0], strict=True))
     for target in targets(other_kinds):
-        assert predict(target, path, "--json", model="prm") == 0
-        ranking = json.loads(capsys.readouterr().out)["ranking"]
+        ranking = predicted(target, path, model="prm")["ranking"]
         assert [row["item_id"] for row in ranking] == sorted(expected, key=lambda i: -expected[i])
         for row in ranking:
             assert row["score"] == pytest.approx(expected[row["item_id"]], abs=1e-5)
 
 
 def test_who_and_what_the_model_does_not_know_is_marked(
-    other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    predict, predicted, other_kinds: LocalServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "user.json"
     rated = {"history_item_id": ITEMS[:2], "history_rating": [5, 2]}
@@ -180,24 +188,23 @@ def test_who_and_what_the_model_does_not_know_is_marked(
         for user, is_known in ((USERS_WITH_ANSWER[0], True), ("stranger", False)):
             request = {"user_id": user, **rated, "candidates": [ITEMS[4], *unknown, ITEMS[7]]}
             path.write_text(json.dumps(request))
-            assert predict(target, path, "--json", model="linear") == 0
-            captured = capsys.readouterr()
-            result = json.loads(captured.out)
+            code, output, told = predict(target, path, "--json", model="linear")
+            result = json.loads(output)
+            assert code == 0
             found = {row["item_id"]: row["known"] for row in result["ranking"]}
             assert found == {ITEMS[4]: True, ITEMS[7]: True, **unknown}
             assert result["known_user"] is is_known
-            heading, *lines = captured.err.splitlines()
+            heading, *lines = told.splitlines()
             assert ("knows only what the request says" in heading) is not is_known
             assert [line.split()[3] for line in lines if "unknown to the model" in line] == [
                 "stranger"
             ]
-    assert predict(target, path, "--json", model="prm") == 0
-    ranking = json.loads(capsys.readouterr().out)["ranking"]
+    ranking = predicted(target, path, model="prm")["ranking"]
     assert {row["known"] for row in ranking} == {None}
 
 
 def test_without_candidates_items_are_retrieved(
-    other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    predicted, other_kinds: LocalServer, tmp_path: Path
 ) -> None:
     path, titles = tmp_path / "user.json", tmp_path / "titles.parquet"
     seen = ITEMS[:5]
@@ -207,9 +214,8 @@ def test_without_candidates_items_are_retrieved(
     pq.write_table(pa.table({"item_id": ITEMS, "title": [f"Film {i}" for i in ITEMS]}), titles)
     rankings = []
     for target in targets(other_kinds):
-        words = ["--titles", str(titles), "--top", "40", "--json"]
-        assert predict(target, path, *words, model="two_tower") == 0
-        rankings.append(json.loads(capsys.readouterr().out)["ranking"])
+        words = ["--titles", str(titles), "--top", "40"]
+        rankings.append(predicted(target, path, *words, model="two_tower")["ranking"])
     ranking = rankings[0]
     assert rankings[1] == ranking and len(ranking) == 40
     assert not {row["item_id"] for row in ranking} & set(seen)
@@ -221,33 +227,30 @@ def test_without_candidates_items_are_retrieved(
 
 
 def test_a_ranking_model_needs_candidates(
-    other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    predict, other_kinds: LocalServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "user.json"
     path.write_text(json.dumps(USER))
     for target in targets(other_kinds):
-        assert predict(target, path, model="toy") == 1
-        error = capsys.readouterr().err
-        assert "top_k" in error and "without the field 'candidates'" in error
+        code, _, error = predict(target, path, model="toy")
+        assert code == 1 and "top_k" in error and "without the field 'candidates'" in error
 
 
 def test_a_retrieval_model_takes_no_candidates(
-    other_kinds: LocalServer, request_file: Path, capsys: pytest.CaptureFixture[str]
+    predict, other_kinds: LocalServer, request_file: Path
 ) -> None:
     for target in targets(other_kinds):
-        assert predict(target, request_file, model="two_tower") == 1
-        error = capsys.readouterr().err
-        assert '"rank"' in error and "Leave out the field 'candidates'" in error
+        code, _, error = predict(target, request_file, model="two_tower")
+        assert code == 1 and '"rank"' in error and "Leave out the field 'candidates'" in error
 
 
 def test_advice_on_candidates_is_for_missing_signatures_alone(
-    other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    predict, other_kinds: LocalServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "user.json"
     path.write_text(json.dumps({"user_id": "u1", "profile": {"age": 30, "town": "Oslo"}}))
-    assert predict(targets(other_kinds)[0], path, model="two_tower") == 1
-    error = capsys.readouterr().err
-    assert "'profile.town' is not one" in error and "field 'candidates'" not in error
+    code, _, error = predict(targets(other_kinds)[0], path, model="two_tower")
+    assert code == 1 and "'profile.town' is not one" in error and "field 'candidates'" not in error
 
 
 @pytest.mark.parametrize(
@@ -259,31 +262,29 @@ def test_advice_on_candidates_is_for_missing_signatures_alone(
     ],
 )
 def test_what_a_signature_lacks_is_no_missing_signature(
-    details: str, request_file: Path, capsys: pytest.CaptureFixture[str]
+    predict, details: str, request_file: Path
 ) -> None:
     service = Answering()
     service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
     service.details = details
     with answering(service) as port:
-        assert predict(f"grpc://127.0.0.1:{port}", request_file) == 1
-    error = capsys.readouterr().err
-    assert details in error and "field 'candidates'" not in error
+        code, _, error = predict(f"grpc://127.0.0.1:{port}", request_file)
+    assert code == 1 and details in error and "field 'candidates'" not in error
 
 
 def test_the_version_of_a_label_is_named_although_a_higher_one_is_served(
-    request_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    predicted, request_file: Path, tmp_path: Path
 ) -> None:
     for version in ("2", "3"):
         shutil.copytree(toy_base_path() / "3", tmp_path / "toy" / version)
     policy = VersionPolicy(latest=None)
     with LocalServer([ModelSettings("toy", tmp_path / "toy", policy, {"stable": 2})]) as server:
         for target in targets(server):
-            assert predict(target, request_file, "--version-label", "stable", "--json") == 0
-            assert json.loads(capsys.readouterr().out)["version"] == 2
+            assert predicted(target, request_file, "--version-label", "stable")["version"] == 2
 
 
 def test_a_profile_that_does_not_fit_is_named_with_file_and_field(
-    other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    predict, other_kinds: LocalServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "user.json"
     for profile, reason in (
@@ -292,13 +293,11 @@ def test_a_profile_that_does_not_fit_is_named_with_file_and_field(
     ):
         path.write_text(json.dumps(USER | {"candidates": CANDIDATES, "profile": profile}))
         for target in targets(other_kinds):
-            assert predict(target, path, model="linear") == 1
-            assert f"error: {path}: field {reason}" in capsys.readouterr().err
+            code, _, error = predict(target, path, model="linear")
+            assert code == 1 and f"error: {path}: field {reason}" in error
 
 
-def test_every_task_has_a_column(
-    other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_task_has_a_column(predict, other_kinds: LocalServer, tmp_path: Path) -> None:
     rows = variant_rows("linear")
     user = user_of(rows, 1)
     path = tmp_path / "user.json"
@@ -309,46 +308,38 @@ def test_every_task_has_a_column(
     logits = exported_variant("linear").run.model(tensors(repeated), training=False).numpy()
     expected = dict(zip(ITEMS[:3], 1 / (1 + np.exp(-logits)), strict=True))
     for target in targets(other_kinds):
-        assert predict(target, path, "--json", model="linear") == 0
-        captured = capsys.readouterr()
-        ranking = json.loads(captured.out)["ranking"]
-        assert [row["item_id"] for row in ranking] == sorted(
+        code, output, told = predict(target, path, "--json", model="linear")
+        ranking = json.loads(output)["ranking"]
+        assert code == 0 and [row["item_id"] for row in ranking] == sorted(
             expected, key=lambda i: -expected[i][0]
         )
         for row in ranking:
             assert list(row) == ["item_id", "title", "known", "score", "score_loved"]
             actual = [row["score"], row["score_loved"]]
             np.testing.assert_allclose(actual, expected[row["item_id"]], atol=1e-5)
-        header, *lines = (line.split() for line in captured.err.splitlines()[1:])
+        header, *lines = (line.split() for line in told.splitlines()[1:])
         assert header == ["rank", "score", "score_loved", "item", "title"]
         assert [line[2] for line in lines] == [f"{row['score_loved']:.4f}" for row in ranking]
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
 def test_a_server_that_is_not_there_is_one_clear_line(
-    scheme: str, request_file: Path, capsys: pytest.CaptureFixture[str]
+    predict, scheme: str, request_file: Path
 ) -> None:
-    assert predict(f"{scheme}://127.0.0.1:1", request_file, "--json") == 1
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    (line,) = captured.err.splitlines()
+    code, output, told = predict(f"{scheme}://127.0.0.1:1", request_file, "--json")
+    assert (code, output) == (1, "")
+    (line,) = told.splitlines()
     assert line.startswith("error: no server ")
     assert "127.0.0.1:1" in line
 
 
-def test_what_the_server_refuses_is_said(
-    server: LocalServer, request_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_the_server_refuses_is_said(predict, server: LocalServer, request_file: Path) -> None:
     for target in targets(server):
-        assert predict(target, request_file, model="other") == 1
-        error = capsys.readouterr().err
-        assert "other" in error
-        assert "[NOT_FOUND]" in error
+        code, _, error = predict(target, request_file, model="other")
+        assert code == 1 and "other" in error and "[NOT_FOUND]" in error
 
 
-def test_wrong_files_are_named(
-    server: LocalServer, request_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_files_are_named(predict, server: LocalServer, request_file: Path) -> None:
     target = targets(server)[0]
     folder = request_file.parent
     (folder / "empty.json").write_text("{}")
@@ -361,8 +352,8 @@ def test_wrong_files_are_named(
         ([request_file, "--titles", str(folder / "untitled.parquet")], "no column 'title'"),
     ):
         missing = reason.startswith("missing")
-        assert predict(target, words[0], *words[1:]) == (2 if missing else 1)
-        error = capsys.readouterr().err
+        code, _, error = predict(target, words[0], *words[1:])
+        assert code == (2 if missing else 1)
         assert reason in error and ("there is no file or folder '" in error) is missing
 
 
@@ -381,7 +372,7 @@ def test_wrong_files_are_named(
     ],
 )
 def test_wrong_options_are_wrong_usage(
-    words: list[str], request_file: Path, capsys: pytest.CaptureFixture[str]
+    predict, words: list[str], request_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         predict("grpc://127.0.0.1:1", request_file, *words)
@@ -397,14 +388,19 @@ def feedback() -> Iterator[LocalServer]:
         yield server
 
 
-def ranked(target: str, path: Path, model: str, capsys: pytest.CaptureFixture[str]) -> list[float]:
-    assert predict(target, path, "--json", model=model) == 0
-    ranking = json.loads(capsys.readouterr().out)["ranking"]
-    return [row["score"] for row in sorted(ranking, key=lambda row: row["item_id"])]
+@pytest.fixture
+def scores_of(predicted) -> Callable[[str, Path, str], list[float]]:
+    """Scores in the order of the item ids."""
+
+    def scores(target: str, path: Path, model: str) -> list[float]:
+        ranking = predicted(target, path, model=model)["ranking"]
+        return [row["score"] for row in sorted(ranking, key=lambda row: row["item_id"])]
+
+    return scores
 
 
 def test_the_model_knows_from_which_rating_on_an_item_is_liked(
-    feedback: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    scores_of, feedback: LocalServer, tmp_path: Path
 ) -> None:
     user = {
         "user_id": "u1",
@@ -417,13 +413,13 @@ def test_the_model_knows_from_which_rating_on_an_item_is_liked(
     left_out.write_text(json.dumps(user))
     wrong.write_text(json.dumps({**user, "user_share_liked": 1 / 3}))
     for target in targets(feedback):
-        expected = ranked(target, given, "rated", capsys)
-        assert ranked(target, left_out, "rated", capsys) == pytest.approx(expected, abs=1e-6)
-        assert ranked(target, wrong, "rated", capsys) != pytest.approx(expected, abs=1e-4)
+        expected = scores_of(target, given, "rated")
+        assert scores_of(target, left_out, "rated") == pytest.approx(expected, abs=1e-6)
+        assert scores_of(target, wrong, "rated") != pytest.approx(expected, abs=1e-4)
 
 
 def test_a_model_of_implicit_feedback_needs_no_ratings(
-    feedback: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    scores_of, feedback: LocalServer, tmp_path: Path
 ) -> None:
     export = exported_implicit()
     assert export.result["proof"] is not None
@@ -447,25 +443,25 @@ def test_a_model_of_implicit_feedback_needs_no_ratings(
     rated.write_text(json.dumps({**user, "history_rating": [1, 1, 1]}))
     for target in targets(feedback):
         for path in (plain, rated):
-            scores = ranked(target, path, "implicit", capsys)
+            scores = scores_of(target, path, "implicit")
             assert scores == pytest.approx(export.expected(raw).tolist(), abs=1e-5)
 
 
 def test_ratings_that_the_model_reads_are_asked_for(
-    feedback: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    predict, feedback: LocalServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "user.json"
     path.write_text(json.dumps({"user_id": "u1", "history_item_id": ["1"], "candidates": ["2"]}))
     for target in targets(feedback):
-        assert predict(target, path, model="rated") == 1
-        assert "history_rating is missing: the model reads the ratings" in capsys.readouterr().err
+        code, _, error = predict(target, path, model="rated")
+        assert code == 1 and "history_rating is missing: the model reads the ratings" in error
     path.write_text(json.dumps({"user_id": "u1", "candidates": ["2"]}))
     for target in targets(feedback):
-        assert predict(target, path, model="rated") == 0
+        assert predict(target, path, model="rated")[0] == 0
 
 
 def test_what_moves_the_match_is_explained(
-    other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    predict, other_kinds: LocalServer, tmp_path: Path
 ) -> None:
     path, titles = tmp_path / "user.json", tmp_path / "titles.parquet"
     pq.write_table(pa.table({"item_id": ITEMS, "title": [f"Film {i}" for i in ITEMS]}), titles)
@@ -474,9 +470,9 @@ def test_what_moves_the_match_is_explained(
     path.write_text(json.dumps({"user_id": "u1", **history, "candidates": candidates}))
     base = exported_variant("prm").base
     words = ["--explain", "2", "--base", str(base), "--titles", str(titles)]
-    assert predict(targets(other_kinds)[0], path, *words, "--json", model="prm") == 0
-    captured = capsys.readouterr()
-    ranking = json.loads(captured.out)["ranking"]
+    code, output, told = predict(targets(other_kinds)[0], path, *words, "--json", model="prm")
+    assert code == 0
+    ranking = json.loads(output)["ranking"]
     user = UserRequest.from_history("u1", *history.values())
     actual = match_contributions(base / "1", user, [row["item_id"] for row in ranking])
     assert list(actual) == ["item"] and actual["item"].history.tolist() == [1, 2, 3, 4]
@@ -484,7 +480,7 @@ def test_what_moves_the_match_is_explained(
         match, values = row["match"]["item"], actual["item"].values[place]
         if row["item_id"] == "never seen":
             assert match == {"mean": None, "contributions": [], "others": 0.0}
-            assert "\nnever seen: item does not know it" in captured.err
+            assert "\nnever seen: item does not know it" in told
             continue
         order = np.argsort(-np.abs(values))
         assert match["mean"] == pytest.approx(values.sum())
@@ -501,13 +497,13 @@ def test_what_moves_the_match_is_explained(
         assert len(match["contributions"]) == 2
     best = next(row for row in ranking if row["match"]["item"]["mean"] is not None)
     first, mean = best["match"]["item"]["contributions"][0], best["match"]["item"]["mean"]
-    assert f"{best['item_id']} {best['title']}: item {mean:+.3f}" in captured.err
+    assert f"{best['item_id']} {best['title']}: item {mean:+.3f}" in told
     line = [f"{first['contribution']:+.3f}", f"{first['rating']:g}", first["item_id"]]
-    assert [*line, *first["title"].split()] in [text.split() for text in captured.err.splitlines()]
+    assert [*line, *first["title"].split()] in [text.split() for text in told.splitlines()]
 
 
 def test_what_cannot_be_explained_is_said(
-    other_kinds: LocalServer, request_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    predict, other_kinds: LocalServer, request_file: Path, tmp_path: Path
 ) -> None:
     target, retrieve = targets(other_kinds)[0], tmp_path / "retrieve.json"
     retrieve.write_text(json.dumps(USER))
@@ -519,8 +515,8 @@ def test_what_cannot_be_explained_is_said(
         ("toy", request_file, None, 2, "--explain and --base: give both or neither"),
     ):
         words = ["--explain", "1", *(["--base", str(base)] if base else [])]
-        assert predict(target, request, *words, model=model) == code
-        assert reason in capsys.readouterr().err
+        actual, _, error = predict(target, request, *words, model=model)
+        assert actual == code and reason in error
 
 
 def read(*words: str) -> RequestOptions:

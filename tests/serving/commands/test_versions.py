@@ -4,7 +4,9 @@ import argparse
 import json
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -134,70 +136,60 @@ def test_wrong_wishes_are_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixt
     assert ended.value.code == 2
 
 
+Deploy = Callable[..., tuple[int, dict[str, Any], str]]
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Path:
-    path = tmp_path / "deployment.yaml"
-    path.write_text("model_name: movies\nstable: 3\n", encoding="utf-8")
+def deploy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Deploy:
+    """Renders into a folder "out", or another one: exit code, result and what people are told."""
+    settings = tmp_path / "deployment.yaml"
+    settings.write_text("model_name: movies\nstable: 3\n", encoding="utf-8")
     (tmp_path / "export" / "3").mkdir(parents=True)
-    return path
+
+    def run(*words: str, out: str = "out") -> tuple[int, dict[str, Any], str]:
+        folders = ["--config", str(settings), "--out", str(tmp_path / out)]
+        code = main(["deploy", *folders, "--json", *words])
+        captured = capsys.readouterr()
+        return code, json.loads(captured.out or "{}"), captured.err
+
+    return run
 
 
-def test_the_result(settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_result(deploy: Deploy, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = ["deploy", "--config", str(settings), "--out", str(out), "canary=4", "--json"]
-    assert main(arguments) == 0
-    captured = capsys.readouterr()
-    result = json.loads(captured.out)
+    code, result, told = deploy("canary=4")
+    assert code == 0
     assert result["path"] == str(out)
     assert result["model"] == "movies"
     assert result["labels"] == {"stable": 3, "canary": 4}
     assert result["loaded_versions"] == [3, 4]
     assert result["unchanged"] == result["removed"] == result["notes"] == []
-    assert sorted(result["changed"]) == sorted(
-        path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()
-    )
-    assert "stable 3, canary 4" in captured.err
+    assert set(result["changed"]) == {*checksums(out)}
+    assert "stable 3, canary 4" in told
 
 
-def test_again_changes_nothing(
-    settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    arguments = ["deploy", "--config", str(settings), "--out", str(out), "--json"]
-    assert main(arguments) == 0
-    first = checksums(out)
-    capsys.readouterr()
-    assert main(arguments) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert result["changed"] == []
-    assert len(result["unchanged"]) == len(first)
-    assert checksums(out) == first
+def test_again_changes_nothing(deploy: Deploy, tmp_path: Path) -> None:
+    assert deploy()[0] == 0
+    first = checksums(tmp_path / "out")
+    code, result, _ = deploy()
+    assert (code, result["changed"], len(result["unchanged"])) == (0, [], len(first))
+    assert checksums(tmp_path / "out") == first
 
 
-def test_a_change_of_settings_removes_what_is_not_rendered_any_more(
-    settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    arguments = ["deploy", "--config", str(settings), "--out", str(out), "--json"]
-    assert main(arguments) == 0
-    capsys.readouterr()
-    assert main([*arguments, "autoscaling.enabled=false"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert result["removed"] == ["kubernetes/horizontalpodautoscaler.yaml"]
+def test_a_change_of_settings_removes_what_is_not_rendered_any_more(deploy: Deploy) -> None:
+    assert deploy()[0] == 0
+    code, result, _ = deploy("autoscaling.enabled=false")
+    assert (code, result["removed"]) == (0, ["kubernetes/horizontalpodautoscaler.yaml"])
     assert "kubernetes/deployment.yaml" in result["changed"]
     assert "server/models.config" in result["unchanged"]
 
 
-def test_what_runs_on_in_the_cluster_is_told(
-    settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    arguments = ["deploy", "--config", str(settings), "--out", str(out), "--json"]
-    assert main([*arguments, "canary_track.version=4"]) == 0
-    assert "kubernetes/canary-deployment.yaml" in json.loads(capsys.readouterr().out)["changed"]
-    assert main([*arguments, "kubernetes.namespace=ranking"]) == 0
-    result = json.loads(capsys.readouterr().out)
+def test_what_runs_on_in_the_cluster_is_told(deploy: Deploy) -> None:
+    code, result, _ = deploy("canary_track.version=4")
+    assert code == 0 and "kubernetes/canary-deployment.yaml" in result["changed"]
+    code, result, _ = deploy("kubernetes.namespace=ranking")
     names = ("configmap", "deployment")
+    assert code == 0
     assert result["removed"] == [f"kubernetes/canary-{name}.yaml" for name in names]
     # All of it was in the namespace of kubectl.
     (note,) = result["notes"]
@@ -212,29 +204,23 @@ def test_what_runs_on_in_the_cluster_is_told(
         "poddisruptionbudget/movies-serving",
         "horizontalpodautoscaler/movies-serving",
     ]
-    assert main([*arguments, "kubernetes.namespace=other"]) == 0
-    (note,) = json.loads(capsys.readouterr().out)["notes"]
-    assert "kubectl --namespace ranking delete configmap/movies-serving " in note
+    code, result, _ = deploy("kubernetes.namespace=other")
+    (note,) = result["notes"]
+    assert code == 0 and "kubectl --namespace ranking delete configmap/movies-serving " in note
 
 
-def test_a_label_does_not_move_too_early(
-    settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    arguments = ["deploy", "--config", str(settings), "--out", str(out)]
-    assert main(arguments) == 0
-    before = checksums(out)
-    assert main([*arguments, "stable=4"]) == 1
-    assert "label 'stable' cannot move from version 3 to 4 yet" in capsys.readouterr().err
-    assert checksums(out) == before
-
-
-def test_a_folder_of_others_is_left_alone(
-    settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_label_does_not_move_too_early(deploy: Deploy, tmp_path: Path) -> None:
+    assert deploy()[0] == 0
     before = checksums(tmp_path)
-    assert main(["deploy", "--config", str(settings), "--out", str(tmp_path)]) == 1
-    assert "holds other things" in capsys.readouterr().err
+    code, _, told = deploy("stable=4")
+    assert code == 1 and "label 'stable' cannot move from version 3 to 4 yet" in told
+    assert checksums(tmp_path) == before
+
+
+def test_a_folder_of_others_is_left_alone(deploy: Deploy, tmp_path: Path) -> None:
+    before = checksums(tmp_path)
+    code, _, told = deploy(out=".")
+    assert code == 1 and "holds other things" in told
     assert checksums(tmp_path) == before
 
 
@@ -247,16 +233,11 @@ def test_a_folder_of_others_is_left_alone(
     ],
 )
 def test_wrong_settings_are_exit_code_2(
-    override: str,
-    message: str,
-    settings: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    override: str, message: str, deploy: Deploy, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    assert main(["deploy", "--config", str(settings), "--out", str(out), override]) == 2
-    assert message in capsys.readouterr().err
-    assert not out.exists()
+    code, _, told = deploy(override)
+    assert code == 2 and message in told
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("page", ["help", "docs/deployment.md"])
@@ -294,17 +275,11 @@ def test_help_explains_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, lines)) <= 100
 
 
-def test_a_dry_run_says_what_would_change(
-    settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    words = ["deploy", "--config", str(settings), "--out", str(out), "--json"]
-    assert main([*words, "--dry-run"]) == 0
-    would = json.loads(capsys.readouterr().out)
-    assert would["dry_run"] and not out.exists()
-    assert main(words) == 0
-    done = json.loads(capsys.readouterr().out)
-    assert done == would | {"dry_run": False}
-    first = checksums(out)
-    assert main([*words, "--dry-run", "canary=4"]) == 0
-    assert json.loads(capsys.readouterr().out)["changed"] and checksums(out) == first
+def test_a_dry_run_says_what_would_change(deploy: Deploy, tmp_path: Path) -> None:
+    code, would, _ = deploy("--dry-run")
+    assert code == 0 and would["dry_run"] and not (tmp_path / "out").exists()
+    code, done, _ = deploy()
+    assert code == 0 and done == would | {"dry_run": False}
+    first = checksums(tmp_path / "out")
+    code, would, _ = deploy("--dry-run", "canary=4")
+    assert code == 0 and would["changed"] and checksums(tmp_path / "out") == first

@@ -14,6 +14,10 @@ from trainer.report import render as report
 OVERRIDES = ("experiment.backbones=[din]", "experiment.seeds=[1, 2]")
 
 
+def dry_run(*more: str) -> list[str]:
+    return ["experiment", "--config", str(tiny_config()), *OVERRIDES, "--dry-run", *more]
+
+
 def arguments(folder: Path, *more: str) -> list[str]:
     return ["experiment", "--config", str(tiny_config()), "--out", str(folder), *OVERRIDES, *more]
 
@@ -25,14 +29,12 @@ def _no_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_experiment_leaves_runs_and_a_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = MadeUpTraining().use(monkeypatch)
-    capsys.readouterr()
-    assert main(arguments(tmp_path, "--json")) == 0
-    captured = capsys.readouterr()
-    result = json.loads(captured.out)
-    assert set(result) == {
+    code, output, told = run(*arguments(tmp_path, "--json"))
+    result = json.loads(output)
+    assert code == 0 and set(result) == {
         *("experiment", "report", "results", "runs", "metric", "comparisons", "failures"),
         "warnings",
     }
@@ -41,68 +43,52 @@ def test_an_experiment_leaves_runs_and_a_report(
     assert comparison["knowledge"] == "hein_match" and "p_value_holm" in comparison
     assert json.loads(Path(result["results"]).read_text())["comparisons"] == [comparison]
     assert Path(result["report"]).is_file() and len(training.trained) == 4
-    assert "[4/4] din_hein_match, seed 2: validation AUC" in captured.err
-    assert "| din | hein_match |" in captured.err
-    assert main(arguments(tmp_path, "--json")) == 0
-    assert len(training.trained) == 4
-    assert capsys.readouterr().err.count("(already trained)") == 4
+    assert "[4/4] din_hein_match, seed 2: validation AUC" in told
+    assert "| din | hein_match |" in told
+    code, _, told = run(*arguments(tmp_path, "--json"))
+    assert (code, len(training.trained), told.count("(already trained)")) == (0, 4, 4)
 
 
 def test_a_failed_run_is_exit_code_1_with_what_there_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(scenario: Scenario) -> None:
         if is_run(scenario, "din_hein_match_seed2"):
             raise OSError("no space left on device")
 
     MadeUpTraining(fail).use(monkeypatch)
-    capsys.readouterr()
-    assert main(arguments(tmp_path, "--json")) == 1
-    captured = capsys.readouterr()
-    result = json.loads(captured.out)
-    assert result["runs"] == 2 and result["comparisons"] == []
+    code, output, told = run(*arguments(tmp_path, "--json"))
+    result = json.loads(output)
+    assert (code, result["runs"], result["comparisons"]) == (1, 2, [])
     (failure,) = result["failures"]
     assert (failure["what"], failure["reason"]) == ("seed 2", "no space left on device")
-    assert "error: 1 part of the experiment failed:" in captured.err
-    assert "The same command does what is missing" in captured.err
+    assert "error: 1 part of the experiment failed:" in told
+    assert "The same command does what is missing" in told
     assert "no space left on device" in (tmp_path / "report" / "report.html").read_text()
 
 
-def test_a_dry_run_lists_the_cells(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_lists_the_cells(run, monkeypatch: pytest.MonkeyPatch) -> None:
     training = MadeUpTraining().use(monkeypatch)
-    capsys.readouterr()
     tuning = "{trials: 5, space: {model.dropout_rate: {low: 0, high: 0.5}}}"
-    command = ["experiment", "--config", str(tiny_config()), *OVERRIDES, "--dry-run", "--json"]
     threads = ["--processes", "2", "experiment.threads_per_process=1"]
-    assert main([*command, f"experiment.tuning={tuning}", *threads]) == 0
-    captured = capsys.readouterr()
+    code, output, told = run(*dry_run("--json", f"experiment.tuning={tuning}", *threads))
     folder = Path(tiny_scenario().work_dir) / "experiments" / "tiny"
-    assert json.loads(captured.out) == {
+    assert code == 0 and json.loads(output) == {
         "experiment": str(folder),
         "cells": ["din_none", "din_hein_match"],
         "trainings": 14,
         "missing": [],
     }
-    assert "2 cells, each with 5 trials and 2 seeds: 14 trainings of at most 2 epochs" in (
-        captured.err
-    )
+    assert "2 cells, each with 5 trials and 2 seeds: 14 trainings of at most 2 epochs" in told
     assert training.trained == []
 
 
-def test_a_dry_run_counts_the_trials_of_baselines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_counts_the_trials_of_baselines(run, monkeypatch: pytest.MonkeyPatch) -> None:
     MadeUpTraining().use(monkeypatch)
-    capsys.readouterr()
     tuning = "{trials: 5, space: {training.epochs: {low: 1, high: 7}}}"
-    command = ["experiment", "--config", str(tiny_config()), *OVERRIDES, "--dry-run"]
-    assert main([*command, f"experiment.tune_baseline={tuning}"]) == 0
-    assert (
-        "1 baselines with 5 trials, 2 cells with 2 seeds: 9 trainings of at most 7 epochs"
-        in capsys.readouterr().err
-    )
+    code, _, told = run(*dry_run(f"experiment.tune_baseline={tuning}"))
+    counted = "1 baselines with 5 trials, 2 cells with 2 seeds: 9 trainings of at most 7 epochs"
+    assert code == 0 and counted in told
 
 
 @pytest.mark.parametrize(
@@ -118,11 +104,10 @@ def test_a_dry_run_counts_the_trials_of_baselines(
     ],
 )
 def test_grids_that_make_no_sense_are_wrong_configuration(
-    override: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run, override: str, reason: str, tmp_path: Path
 ) -> None:
-    assert main(arguments(tmp_path, override, "--json")) == 2
-    captured = capsys.readouterr()
-    assert captured.out == "" and reason in captured.err and "Traceback" not in captured.err
+    code, output, told = run(*arguments(tmp_path, override, "--json"))
+    assert (code, output) == (2, "") and reason in told
 
 
 @pytest.mark.parametrize("option", [["--processes", "0"], ["--tracking", "wandb:x"]])
@@ -135,15 +120,10 @@ def test_wrong_options_are_wrong_usage(
     assert option[0] in capsys.readouterr().err
 
 
-def test_a_dry_run_says_what_data_is_missing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    capsys.readouterr()
-    words = ["experiment", "--config", str(tiny_config()), *OVERRIDES, "--dry-run", "--json"]
-    assert main([*words, f"work_dir={tmp_path}"]) == 0
-    captured = capsys.readouterr()
-    missing = json.loads(captured.out)["missing"]
-    assert missing[0] == "examples"
+def test_a_dry_run_says_what_data_is_missing(run, tmp_path: Path) -> None:
+    code, output, told = run(*dry_run("--json", f"work_dir={tmp_path}"))
+    missing = json.loads(output)["missing"]
+    assert code == 0 and missing[0] == "examples"
     assert any("knowledge vectors of 'item' (arms hein_match)" in text for text in missing)
-    assert f"missing in {tmp_path}: examples; " in captured.err
-    assert "python -m preprocessing all" in captured.err
+    assert f"missing in {tmp_path}: examples; " in told
+    assert "python -m preprocessing all" in told

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,25 +11,19 @@ from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import write_records
 from tests.runs import write_run
 from tests.scenarios import copied_scenario, tiny_config, tiny_scenario
-from trainer.__main__ import main
 
 
-def test_a_tracked_training_is_in_the_database(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def arguments(*more: str) -> list[str]:
+    return ["train", "--config", str(tiny_config()), *more]
+
+
+def test_a_tracked_training_is_in_the_database(json_result, tmp_path: Path) -> None:
     pytest.importorskip("mlflow", reason="needs requirements-tracking.txt")
     from mlflow.tracking import MlflowClient
 
     address = f"sqlite:///{tmp_path}/mlflow.db"
-    capsys.readouterr()
-    code = main(
-        [
-            *("train", "--config", str(tiny_config()), "--json", "--tracking", f"mlflow:{address}"),
-            *("model.adapter=none", "training.epochs=2", f"run_dir={tmp_path}/run"),
-        ]
-    )
-    assert code == 0
-    result = json.loads(capsys.readouterr().out)
+    settings = ("model.adapter=none", "training.epochs=2", f"run_dir={tmp_path}/run")
+    result = json_result(*arguments("--tracking", f"mlflow:{address}", *settings))
     client = MlflowClient(tracking_uri=address)
     experiment = client.get_experiment_by_name("tiny")
     (run,) = client.search_runs([experiment.experiment_id])
@@ -40,90 +35,83 @@ def test_a_tracked_training_is_in_the_database(
     assert run.data.tags["backbone"] == "din"
 
 
-def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> str:
+@pytest.fixture
+def refused(run) -> Callable[..., str]:
     """What the command says when it ends with this code before anything is trained."""
-    capsys.readouterr()
-    assert main(["train", "--config", str(tiny_config()), "--json", *arguments]) == code
-    output, errors = capsys.readouterr()
-    assert output == "" and "Traceback" not in errors
+
+    def errors(code: int, *more: str) -> str:
+        actual, output, said = run(*arguments("--json", *more))
+        assert (actual, output) == (code, "")
+        return said
+
     return errors
 
 
-def test_data_made_from_other_files_is_not_trained_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_data_made_from_other_files_is_not_trained_on(run, refused, tmp_path: Path) -> None:
     (answers,) = tiny_scenario().knowledge.answers["item"].individual
     other = tmp_path / "other.jsonl"
     other.write_text('{"source": "item", "entity_id": "1", "extraction": "individual"}\n')
     changed = f'knowledge.answers.item.individual=["{other}"]'
-    errors = refused(capsys, 2, changed, f"run_dir={tmp_path}/run")
+    errors = refused(2, changed, f"run_dir={tmp_path}/run")
     assert f"knowledge.answers.item.individual: '{other}' is asked for" in errors
     assert f"was built from '{answers}'" in errors
     assert "python -m preprocessing all" in errors
     assert not (tmp_path / "run").exists()
     # A model that reads no answers does not care.
     small = ("model.adapter=none", f"run_dir={tmp_path}/run", "--dry-run")
-    assert main(["train", "--config", str(tiny_config()), changed, *small]) == 0
+    assert run(*arguments(changed, *small))[0] == 0
 
 
 @pytest.mark.parametrize("form", ["memory", "stream"])
-def test_a_shard_of_another_part_is_not_trained_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
-) -> None:
+def test_a_shard_of_another_part_is_not_trained_on(refused, tmp_path: Path, form: str) -> None:
     work_dir = copied_scenario(tmp_path).work_dir
     examples = WorkDirectory(work_dir).examples
     shard = examples.shards("train")[0]
     shutil.copy(examples.shards("test")[0], shard)
     small = ("model.adapter=none", f"training.input={form}", f"work_dir={work_dir}")
-    assert f"{shard}: not the file that the step wrote" in refused(capsys, 1, *small)
+    assert f"{shard}: not the file that the step wrote" in refused(1, *small)
 
 
-def test_an_emptied_shard_of_knowledge_is_not_trained_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_emptied_shard_of_knowledge_is_not_trained_on(refused, tmp_path: Path) -> None:
     work_dir = copied_scenario(tmp_path).work_dir
     shard = WorkDirectory(work_dir).knowledge("item").shards[0]
     write_records(shard, [])
-    errors = refused(capsys, 1, f"work_dir={work_dir}")
+    errors = refused(1, f"work_dir={work_dir}")
     assert f"{shard}: not the file that the step wrote" in errors
 
 
 def test_a_finished_run_with_other_settings_is_replaced_by_force_only(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run, refused, tmp_path: Path
 ) -> None:
     there = {"run_dir": str(tmp_path / "run"), "model__adapter": "none", "training__epochs": 1}
-    run = write_run(tiny_scenario(**there))
-    before = run.folder.metrics.read_bytes()
-    same = ("model.adapter=none", "training.epochs=1", f"run_dir={run.folder.path}")
+    finished = write_run(tiny_scenario(**there))
+    before = finished.folder.metrics.read_bytes()
+    same = ("model.adapter=none", "training.epochs=1", f"run_dir={finished.folder.path}")
     changed = (*same, "training.batch_size=64", "training.seed=7")
-    errors = refused(capsys, 2, *changed)
-    assert f"{run.folder.path} holds a finished run with other settings" in errors
+    errors = refused(2, *changed)
+    assert f"{finished.folder.path} holds a finished run with other settings" in errors
     assert "(training.batch_size, training.seed)" in errors
     assert "--force" in errors and "run_dir=" in errors
-    assert run.folder.metrics.read_bytes() == before
-    assert main(["train", "--config", str(tiny_config()), *changed, "--force"]) == 0
-    assert run.folder.read_scenario().training.seed == 7
-    assert main(["train", "--config", str(tiny_config()), *changed]) == 0
+    assert finished.folder.metrics.read_bytes() == before
+    assert run(*arguments(*changed, "--force"))[0] == 0
+    assert finished.folder.read_scenario().training.seed == 7
+    assert run(*arguments(*changed))[0] == 0
 
 
 def test_a_finished_run_whose_settings_cannot_be_read_is_not_replaced(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    refused, tmp_path: Path
 ) -> None:
     run = write_run(tiny_scenario(run_dir=str(tmp_path / "run"), model__adapter="none"))
     run.folder.config.write_text("nonsense: 1\n")
-    errors = refused(capsys, 2, "model.adapter=none", f"run_dir={run.folder.path}")
+    errors = refused(2, "model.adapter=none", f"run_dir={run.folder.path}")
     assert "whose settings this version of the code cannot read" in errors
 
 
-def test_a_dry_run_says_what_would_be_trained(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["train", "--config", str(tiny_config()), "--json", "--dry-run"]
+def test_a_dry_run_says_what_would_be_trained(refused, json_result, tmp_path: Path) -> None:
     counts = json.loads(WorkDirectory(tiny_scenario().work_dir).examples.manifest.read_text())
     examples = counts["counts"]["examples"]["ctr"]["train"]
-    capsys.readouterr()
-    assert main([*words, "training.batch_size=100", f"run_dir={tmp_path}/run"]) == 0
-    assert json.loads(capsys.readouterr().out) == {
+    words = arguments("--dry-run", "training.batch_size=100", f"run_dir={tmp_path}/run")
+    assert json_result(*words) == {
         "dry_run": True,
         "run": f"{tmp_path}/run",
         "state": "new",
@@ -133,5 +121,5 @@ def test_a_dry_run_says_what_would_be_trained(
         "sources": ["item", "user"],
     }
     assert not list(tmp_path.iterdir())
-    errors = refused(capsys, 2, "--dry-run", "split.seed=5", f"run_dir={tmp_path}/run")
+    errors = refused(2, "--dry-run", "split.seed=5", f"run_dir={tmp_path}/run")
     assert "split.seed: 5 is asked for" in errors

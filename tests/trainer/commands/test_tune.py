@@ -9,7 +9,6 @@ from configs.loading import load_scenario
 from configs.scenario import Scenario
 from tests.scenarios import tiny_config, tiny_scenario
 from tests.trainer.experiments.synthetic_training import MadeUpTraining, is_run
-from trainer.__main__ import main
 from trainer.model_kinds import NotFiniteError
 
 RATE = "training.learning_rate=log:1e-4..1"
@@ -20,23 +19,16 @@ KEYS = {
 
 
 def arguments(*more: str) -> list[str]:
-    return ["tune", "--config", str(tiny_config()), "--json", *more]
-
-
-def result_of(capsys: pytest.CaptureFixture[str], *more: str) -> dict:
-    capsys.readouterr()
-    assert main(arguments(*more)) == 0
-    return json.loads(capsys.readouterr().out)
+    return ["tune", "--config", str(tiny_config()), *more]
 
 
 def test_a_search_leaves_the_best_scenario(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    json_result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = MadeUpTraining().use(monkeypatch)
     ranges = [RATE, "training.batch_size=choice:32,64", "model.top_units=choice:[16,8],[4]"]
-    actual = result_of(
-        capsys, "--trials", "4", "--out", str(tmp_path), "model.adapter=none", *ranges
-    )
+    words = arguments("--out", str(tmp_path), "model.adapter=none", *ranges)
+    actual = json_result(*words, "--trials", "4")
     assert set(actual) == KEYS
     assert [actual[key] for key in ("metric", "trials", "complete")] == ["auc", 4, 4]
     best = load_scenario(actual["best_config"])
@@ -45,20 +37,16 @@ def test_a_search_leaves_the_best_scenario(
     assert (best.model.adapter, best.run_dir) == ("none", None)
     assert all(Path(actual[key]).is_file() for key in ("trials_csv", "plot"))
     assert load_scenario(f"{actual['best']['run']}/config.yaml").training == best.training
-    again = result_of(
-        capsys, "--trials", "6", "--out", str(tmp_path), "model.adapter=none", *ranges
-    )
+    again = json_result(*words, "--trials", "6")
     assert (again["trials"], len(training.trained)) == (6, 6)
     assert again["best"]["value"] >= actual["best"]["value"]
 
 
-def test_the_space_may_stand_in_the_scenario(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_space_may_stand_in_the_scenario(json_result, monkeypatch: pytest.MonkeyPatch) -> None:
     MadeUpTraining().use(monkeypatch)
     space = "{training.learning_rate: {low: 1e-4, high: 1, log: true}}"
     tuning = f"{{trials: 2, seed: 9, space: {space}}}"
-    actual = result_of(capsys, f"experiment.tuning={tuning}", "model.match=ridge")
+    actual = json_result(*arguments(f"experiment.tuning={tuning}", "model.match=ridge"))
     assert actual["trials"] == 2
     folder = Path(actual["study"])
     assert folder.parent == Path(tiny_scenario().work_dir) / "tuning"
@@ -68,42 +56,42 @@ def test_the_space_may_stand_in_the_scenario(
 
 
 def test_a_search_without_any_result_is_a_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(scenario: Scenario) -> None:
         raise NotFiniteError("the loss is nan")
 
     MadeUpTraining(fail).use(monkeypatch)
-    capsys.readouterr()
-    assert main(arguments("--trials", "2", "--out", str(tmp_path), RATE)) == 1
-    captured = capsys.readouterr()
-    result = json.loads(captured.out)
-    assert (result["best"], result["failed"]) == (None, 2)
-    assert "no trial has a result" in captured.err
+    code, output, told = run(*arguments("--trials", "2", "--out", str(tmp_path), RATE), "--json")
+    result = json.loads(output)
+    assert (code, result["best"], result["failed"]) == (1, None, 2)
+    assert "no trial has a result" in told
     assert (tmp_path / "trials.csv").read_text().count("the loss is nan") == 2
 
 
 def test_another_search_does_not_mix_with_the_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run, json_result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     MadeUpTraining().use(monkeypatch)
-    result_of(capsys, "--trials", "1", "--out", str(tmp_path), RATE)
-    assert main(arguments("--trials", "1", "--out", str(tmp_path), RATE, "--seed", "7")) == 1
-    assert "(changed: seed)" in capsys.readouterr().err
+    words = arguments("--trials", "1", "--out", str(tmp_path), RATE)
+    json_result(*words)
+    code, _, told = run(*words, "--seed", "7")
+    assert code == 1 and "(changed: seed)" in told
 
 
 def test_an_error_of_a_run_ends_the_search_which_can_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run, json_result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(scenario: Scenario) -> None:
         if is_run(scenario, "trial0002"):
             raise OSError("no space left on device")
 
     MadeUpTraining(fail).use(monkeypatch)
-    assert main(arguments("--trials", "3", "--out", str(tmp_path), RATE)) == 1
-    assert "error: no space left on device" in capsys.readouterr().err
+    words = arguments("--trials", "3", "--out", str(tmp_path), RATE)
+    code, _, told = run(*words)
+    assert code == 1 and "error: no space left on device" in told
     training = MadeUpTraining().use(monkeypatch)
-    assert result_of(capsys, "--trials", "3", "--out", str(tmp_path), RATE)["trials"] == 3
+    assert json_result(*words)["trials"] == 3
     assert [name.rpartition("/")[2] for name in training.trained] == ["trial0002", "trial0003"]
 
 
@@ -121,18 +109,15 @@ def test_an_error_of_a_run_ends_the_search_which_can_go_on(
     ],
 )
 def test_searches_that_make_no_sense_are_wrong_configuration(
-    words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+    run, words: list[str], reason: str
 ) -> None:
-    assert main(arguments(*words)) == 2
-    captured = capsys.readouterr()
-    assert captured.out == "" and reason in captured.err
+    code, output, told = run(*arguments(*words), "--json")
+    assert (code, output) == (2, "") and reason in told
 
 
-def test_a_dry_run_says_what_would_be_searched(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_says_what_would_be_searched(run, json_result, tmp_path: Path) -> None:
     out = tmp_path / "study"
-    found = result_of(capsys, "--dry-run", "--trials", "4", "--out", str(out), RATE)
+    found = json_result(*arguments("--dry-run", "--trials", "4", "--out", str(out), RATE))
     assert (found["dry_run"], found["study"], found["trials"]) == (True, str(out), 4)
     assert list(found["space"]) == ["training.learning_rate"] and not out.exists()
-    assert main(arguments("--dry-run", "--trials", "4", "training.epoch=1..2")) == 2
+    assert run(*arguments("--dry-run", "--trials", "4", "training.epoch=1..2"))[0] == 2
