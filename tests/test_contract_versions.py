@@ -29,6 +29,7 @@ from preprocessing.grouping.step import make_groups
 from preprocessing.links.step import link
 from preprocessing.prompting.step import build_prompts
 from serving.export_manifest import read_manifest
+from tests.example_records import examples_in
 from tests.runs import written_run
 from tests.scenarios import tiny_config, tiny_scenario
 from tests.serving.exports import exported, request_rows
@@ -60,20 +61,6 @@ def rounded(tree: Any) -> Any:
     return round(tree, 3) + 0.0 if isinstance(tree, float) else tree
 
 
-def records(path: Path) -> list[dict[str, list[Any]]]:
-    """Features of every tf.Example of a file."""
-    read = []
-    for serialized in tf.data.TFRecordDataset(str(path), "GZIP").as_numpy_iterator():
-        features = tf.train.Example.FromString(serialized).features.feature
-        read.append(
-            {
-                name: list(getattr(value, value.WhichOneof("kind")).value)
-                for name, value in sorted(features.items())
-            }
-        )
-    return read
-
-
 def step_artifact(folder: Path) -> Artifact:
     """All files of a finished step."""
     exact: dict[str, Any] = {}
@@ -86,7 +73,7 @@ def step_artifact(folder: Path) -> Artifact:
             manifest = json.loads(path.read_text(encoding="utf-8"))
             contents = {key: manifest[key] for key in manifest if key not in NOT_OF_THE_RESULT}
         elif path.name.endswith(".tfrecord.gz"):
-            contents = records(path)
+            contents = examples_in([path])
             vectors = [record.pop("vector") for record in contents if "vector" in record]
             if vectors:
                 close[name] = numbers_of(vectors)

@@ -17,6 +17,7 @@ from preprocessing.examples import build_examples
 from preprocessing.prompting.step import build_prompts
 from preprocessing.records.item_tables import read_item_attributes, read_vocabulary
 from preprocessing.records.layout import WorkDirectory, examples_settings
+from tests.example_records import examples_in
 from tests.killing import checksums
 from tests.preprocessing.small_data import bucket_of, user_answer, user_source, write_lines
 
@@ -65,15 +66,8 @@ def expected_record(user: str, position: int) -> dict[str, list]:
 
 
 def read_part(work_dir: str, part: str) -> dict[tuple[str, int], dict[str, list]]:
-    records = {}
-    files = [str(path) for path in WorkDirectory(work_dir).examples.shards(part)]
-    for serialized in tf.data.TFRecordDataset(files, compression_type="GZIP"):
-        example = tf.train.Example.FromString(serialized.numpy())
-        record = {}
-        for name, feature in example.features.feature.items():
-            record[name] = list(getattr(feature, feature.WhichOneof("kind")).value)
-        records[record["user_id"][0].decode(), record["position"][0]] = record
-    return records
+    records = examples_in(WorkDirectory(work_dir).examples.shards(part))
+    return {(record["user_id"][0].decode(), record["position"][0]): record for record in records}
 
 
 @pytest.fixture(scope="module")

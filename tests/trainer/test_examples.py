@@ -17,6 +17,7 @@ from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.item_tables import read_item_attributes
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import read_records, write_records
+from tests.example_records import examples_in
 from tests.runs import shared_store
 from tests.scenarios import (
     LOVED_FROM,
@@ -46,18 +47,7 @@ def prepared(scenario: Scenario, part: str, kind: str = "ctr") -> PreparedExampl
 
 
 def records_of(scenario: Scenario, part: str, kind: str = "ctr") -> list[dict[str, list[Any]]]:
-    """The part's records as lists of values, read without the project's parser."""
-    files = [str(path) for path in WorkDirectory(scenario.work_dir).examples.shards(part, kind)]
-    records = []
-    for serialized in tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator():
-        features = tf.train.Example.FromString(serialized).features.feature
-        records.append(
-            {
-                name: list(getattr(feature, feature.WhichOneof("kind")).value)
-                for name, feature in features.items()
-            }
-        )
-    return records
+    return examples_in(WorkDirectory(scenario.work_dir).examples.shards(part, kind))
 
 
 @pytest.mark.parametrize("part", ["train", "test"])

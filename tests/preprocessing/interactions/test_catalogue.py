@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
-import tensorflow as tf
 
 from configs.data import Attribute, CatalogueTable, Profiles
 from configs.loading import ConfigurationError
@@ -28,6 +27,7 @@ from preprocessing.interactions.catalogue import (
 )
 from preprocessing.records.item_tables import FIXED_COLUMNS
 from preprocessing.records.wire import encode_examples
+from tests.example_records import values_of
 from tests.preprocessing.tables.tables_on_disk import csv_block, typed_block
 
 CATALOGUE = CatalogueTable.model_validate(
@@ -322,16 +322,7 @@ def profiles(*rows: tuple[str, list[str] | None, float | None]) -> pa.Table:
 
 
 def decoded(columns: ProfileColumns, users: list[int]) -> list[dict[str, list]]:
-    rows = []
-    for serialized in encode_examples(columns.of_users(np.array(users, np.int64))):
-        features = tf.train.Example.FromString(serialized).features.feature
-        rows.append(
-            {
-                name: list(getattr(feature, feature.WhichOneof("kind")).value)
-                for name, feature in features.items()
-            }
-        )
-    return rows
+    return list(map(values_of, encode_examples(columns.of_users(np.array(users, np.int64)))))
 
 
 def test_values_are_those_of_the_user():

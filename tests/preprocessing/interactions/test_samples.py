@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +37,7 @@ from preprocessing.records.contract import (
     RETRIEVAL_FEATURES,
 )
 from preprocessing.records.wire import Column, encode_examples
+from tests.example_records import values_of
 from tests.preprocessing.interactions.synthetic_interactions import interaction_table, sequences_of
 
 UNIVERSE = pa.array(["1", "2", "3", "8", "9"])
@@ -57,16 +57,7 @@ def user_columns(sequences: UserSequences, history_length: int = 1) -> UserColum
 
 
 def decoded(columns: Mapping[str, Column]) -> list[dict[str, list]]:
-    rows = []
-    for serialized in encode_examples(columns):
-        features = tf.train.Example.FromString(serialized).features.feature
-        rows.append(
-            {
-                name: list(getattr(feature, feature.WhichOneof("kind")).value)
-                for name, feature in features.items()
-            }
-        )
-    return rows
+    return list(map(values_of, encode_examples(columns)))
 
 
 def names(features: tuple) -> list[str]:
