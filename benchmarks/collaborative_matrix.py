@@ -120,7 +120,7 @@ def candidate_matrix(
       items: number of items.
     """
     stacked = stacked_matrix(user_of_row, item_of_row, ratings, items)
-    used, rated = stacked[: stacked.shape[0] // 2], stacked[stacked.shape[0] // 2 :]
+    used, rated = stacked[::2], stacked[1::2]
     rated = rated * (scipy.sparse.linalg.norm(used) / scipy.sparse.linalg.norm(rated))
     if name == "ratings":
         return rated
