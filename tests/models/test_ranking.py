@@ -299,8 +299,9 @@ class TestRankingLoss:
                 for column, weight in enumerate([1.0, *tasks.values()])
             ]
         )
-        np.testing.assert_array_equal(model.compute_loss((raw, labels)), expected)
-        np.testing.assert_array_equal(model.loss_count((raw, labels)), COUNT)
+        for given in (labels, labels if tasks else labels[:, 0]):
+            np.testing.assert_array_equal(model.compute_loss((raw, given)), expected)
+            np.testing.assert_array_equal(model.loss_count((raw, given)), COUNT)
 
     def test_class_weights_multiply_losses_and_the_mean_is_over_samples(self) -> None:
         model, raw = small_model(tasks={"loved": 0.5}), raw_features(COUNT)

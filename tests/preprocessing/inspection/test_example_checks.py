@@ -252,6 +252,7 @@ def begin_earlier(features: Any) -> None:
         ("ctr", set_bytes("history_item_id", b"i1"), "unequal_lists", "the history has 1 items"),
         ("ctr", set_bytes("history_item_id", *[b"i1"] * 6), "wrong_count", "schema says 0 to 5"),
         ("ctr", set_integer("position", 1), "history_length", "with 1 earlier interactions"),
+        ("ctr", set_integer("user_fold", 10), "fold_range", "'user_fold' is 10, must be below 10"),
         ("ctr", lambda features: features.pop("timestamp"), "missing_feature", "'timestamp'"),
         ("ctr", set_integer("rating", 4), "wrong_type", "is a int64_list, its schema says float"),
         ("ctr", set_float("age", 4), "unknown_feature", "'age' is not in the schema"),

@@ -138,9 +138,9 @@ def test_order_and_repetitions_are_those_of_sorted_rows(rows, integer_items, ran
         ("fg"[row[3]], line) for row, line in repeated
     ]
     alone, letters = without_repeated(table, ["f", "g"], "time")
-    assert sorted(alone["line"].to_pylist() + [letter["line"] for letter in letters]) == sorted(
-        lines
-    )
+    assert alone["user"].to_pylist() == users
+    assert sorted(alone["line"].to_pylist()) == sorted(line for _, line in kept)
+    assert sorted(letter["line"] for letter in letters) == sorted(line for _, line in repeated)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,10 @@ def test_mirrored_devices_train_as_one_does(tmp_path: Path, repository_root: Pat
     train(tiny_scenario(run_dir=str(tmp_path / "one"), **changes), progress=False)
     with Processes(repository_root, tmp_path) as processes:
         mirrored = {"training.distribution": "mirrored", "training.devices": 2}
+        too_few = processes.start(tmp_path / "few", {**mirrored, "training.batch_size": 1})
         finished({"alone": processes.start(tmp_path / "two", {**EXACT, **mirrored})})
+        code, message = too_few.wait()
+    assert code == 2 and "training.batch_size: 1 samples cannot be dealt to 2 devices" in message
     one, two = history_of(tmp_path / "one"), history_of(tmp_path / "two")
     assert len(one) == len(two) == 2
     for expected, actual in zip(one, two, strict=True):
@@ -40,5 +43,6 @@ def test_a_batch_needs_a_sample_for_every_device(monkeypatch: pytest.MonkeyPatch
     connected = Distribution(None, Worker(replicas=3))
     monkeypatch.setattr(distribution, "_connected", lambda training: connected)
     assert distribution_of(Training(batch_size=3)) is connected
-    with pytest.raises(ConfigurationError, match="2 samples cannot be dealt to 3 devices; set it"):
+    message = "training.batch_size: 2 samples cannot be dealt to 3 devices; set it"
+    with pytest.raises(ConfigurationError, match=message):
         distribution_of(Training(batch_size=2))

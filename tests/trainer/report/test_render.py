@@ -372,6 +372,7 @@ def test_the_step_table_says_whether_counts_add_up() -> None:
     table = step_table([*report.steps, lossy])
     assert table.rows[1] == ("examples", "12.9", "100,004", "100,000", "18,680", "4", "yes", "–")
     assert [row[-2] for row in table.rows] == ["yes", "yes", "no, +7"]
+    assert step_table([]).rows == []
 
 
 def test_the_step_table_says_what_was_not_repeated() -> None:
