@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 RESULTS = Path("docs/evidence")
 _BACKBONES = ("din", "dien", "deepfm", "xdeepfm", "dcn", "dcnv2", "autoint", "fibinet", "fignn")
 _STRONG = ("collaborative_title_genres", "collaborative_title_genres_links")
+_STRONG_PRIOR = (
+    "collaborative_title_genres_prior",
+    "collaborative_title_genres_links_prior",
+)
 _OVER_TITLES = ("title_genres", "links_title_genres")
 
 USER_LINKS = "_user_links"
@@ -151,15 +155,26 @@ PARTS = {
         "A tenth of the films was never seen in training: what does knowledge add there?",
         (
             *("none", "title_genres_prior", "links_prior", "links_title_genres_prior"),
-            *("collaborative", "collaborative_title_genres_prior"),
-            "collaborative_title_genres_links_prior",
+            *("collaborative", *_STRONG_PRIOR),
         ),
         variant=Variant("new_items", new_items=0.1),
-        pairs=(
-            ("title_genres_prior", "links_title_genres_prior"),
-            ("collaborative_title_genres_prior", "collaborative_title_genres_links_prior"),
-        ),
+        pairs=(("title_genres_prior", "links_title_genres_prior"), _STRONG_PRIOR),
         slices=("cold_item",),
+        sliced_arm="links_title_genres_prior",
+    ),
+    "prior": Part(
+        "What does a prior add beside match, on films that training saw?",
+        (
+            *("none", "links_title_genres", "links_title_genres_prior", *_STRONG),
+            *_STRONG_PRIOR,
+        ),
+        pairs=(
+            ("links_title_genres", "links_title_genres_prior"),
+            *zip(_STRONG, _STRONG_PRIOR, strict=True),
+            _STRONG,
+            _STRONG_PRIOR,
+        ),
+        slices=("item_popularity",),
         sliced_arm="links_title_genres_prior",
     ),
     "time_split": Part(
