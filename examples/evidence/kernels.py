@@ -6,6 +6,10 @@ rating from those before it: with z = L^-1 e the mean is (L z - diag(L) z), and 
 deviation diag(L)^2 - noise. So validation users take seconds, and kernels can be tried each of
 which would cost a model an hour. A logistic regression over means, deviations, the item's mean and
 how often it was rated stands in the network's place; each half of the users is judged by the other.
+
+Blended vectors are (n c + k m) / (n + k), with c the collaborative vector of an item with n
+training ratings, and m what a ridge regression from links, titles and genres predicts for it from
+the other items: collaborative vectors that fall back on links where ratings are few.
 """
 
 from __future__ import annotations
@@ -20,8 +24,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.csv
 import scipy.linalg
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import KFold, cross_val_predict
 
 from configs.command_line import TeachingParser, add_json_option, run_command, say
 from configs.loading import ConfigurationError
@@ -32,9 +37,11 @@ from preprocessing.records.knowledge import read_knowledge
 
 TITLES, LINKS, COLLABORATIVE = "title_genres", "links", "collaborative"
 _SOURCES = (TITLES, LINKS, COLLABORATIVE)
-_SCALES = {TITLES: 0.5, LINKS: 1.0, COLLABORATIVE: 0.5}
+_BLENDED = {f"blended_{ratings}": ratings for ratings in (20, 100, 400)}
+_SCALES = {TITLES: 0.5, LINKS: 1.0, COLLABORATIVE: 0.5, **dict.fromkeys(_BLENDED, 0.5)}
 _BIAS, _NOISE = 0.3, 1.0
 _WEIGHT_OF_THE_MEAN = 5.0
+_WEIGHT_OF_THE_PREDICTION = 20.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,11 @@ def _trials() -> Iterator[KernelTrial]:
         yield KernelTrial(f"{text}, sum of kernels", (summed,))
         yield KernelTrial(f"{text}, product of kernels", (multiplied,))
         yield KernelTrial(f"{text}, a kernel each, sum and product", (*apart, summed, multiplied))
+    for blended in _BLENDED:
+        for others in ((), (TITLES,), (TITLES, LINKS)):
+            yield KernelTrial(
+                " + ".join((blended, *others)), tuple(map(_alone, (blended, *others)))
+            )
 
 
 @dataclass(frozen=True)
@@ -133,24 +145,58 @@ def read_ratings(folder: Path) -> Ratings:
     mean = ratings[trained].mean()
     means = (sums + _WEIGHT_OF_THE_MEAN * mean) / (counts + _WEIGHT_OF_THE_MEAN)
     base = [means[items], np.log1p(counts[items]), np.log1p(columns["position"])]
+    vectors = {source: _vectors(folder, source, ids) for source in _SOURCES}
+    vectors |= {
+        name: blended_vectors(vectors, counts, ratings) for name, ratings in _BLENDED.items()
+    }
     return Ratings(
         users=columns["user_id"][asked],
         items=items[asked],
         residuals=(ratings - means[items])[asked],
         labels=(ratings >= 4)[asked].astype(int),
         base=np.stack(base, axis=1)[asked],
-        cosines={source: _cosines(folder, source, ids) for source in _SOURCES},
+        cosines={source: _cosines(rows) for source, rows in vectors.items()},
     )
 
 
-def _cosines(folder: Path, source: str, ids: np.ndarray) -> np.ndarray:
-    """Cosines between centred vectors, as the model has them; 0 for an item without a vector."""
+def _vectors(folder: Path, source: str, ids: np.ndarray) -> np.ndarray:
+    """Centred vectors of the items, float64 [items, width]; zeros where there is none."""
     knowledge = read_knowledge(folder, source, with_folds=False)
     rows = {entity: row for row, entity in enumerate(knowledge.entity_ids)}
     row_of_item = np.array([rows.get(str(item), -1) for item in ids])
-    vectors = unit_rows(knowledge.vectors - mean_vector(knowledge.vectors)).astype(np.float64)
-    item_vectors = np.where((row_of_item >= 0)[:, np.newaxis], vectors[row_of_item], 0.0)
-    return item_vectors @ item_vectors.T
+    centred = (knowledge.vectors - mean_vector(knowledge.vectors)).astype(np.float64)
+    return np.where((row_of_item >= 0)[:, np.newaxis], centred[row_of_item], 0.0)
+
+
+def blended_vectors(
+    vectors: Mapping[str, np.ndarray], counts: np.ndarray, ratings: int
+) -> np.ndarray:
+    """Collaborative vectors that `ratings` imagined ratings draw to what links say of the item.
+
+    Args:
+      vectors: source -> [items, width].
+      counts: [items], training ratings of each item.
+      ratings: how many the prediction is worth.
+
+    Returns:
+      [items, width of the collaborative vectors].
+    """
+    inputs = np.concatenate([unit_rows(vectors[source]) for source in (LINKS, TITLES)], axis=1)
+    predicted = cross_val_predict(
+        Ridge(),
+        inputs,
+        vectors[COLLABORATIVE],
+        cv=KFold(min(10, len(inputs)), shuffle=True, random_state=0),
+        params={"sample_weight": counts / (counts + _WEIGHT_OF_THE_PREDICTION)},
+    )
+    own, imagined = counts[:, np.newaxis], float(ratings)
+    return (own * vectors[COLLABORATIVE] + imagined * predicted) / (own + imagined)
+
+
+def _cosines(vectors: np.ndarray) -> np.ndarray:
+    """Cosines, as the model has them: [items, items]; 0 for an item without a vector."""
+    directions = unit_rows(vectors).astype(np.float64)
+    return directions @ directions.T
 
 
 def features(kernel: Kernel, ratings: Ratings) -> np.ndarray:

@@ -6,19 +6,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples.evidence.kernels import Kernel, Ratings, features, judged, main, probe, read_ratings
+from examples.evidence.kernels import (
+    Kernel,
+    Ratings,
+    blended_vectors,
+    features,
+    judged,
+    main,
+    probe,
+    read_ratings,
+)
 from preprocessing.knowledge.vectors import KnowledgeRecord, write_knowledge
 from preprocessing.records.layout import WorkDirectory
 
 USERS, ITEMS = 12, 9
 NAMES = ("title_genres", "links", "collaborative")
+BLENDED = ("blended_20", "blended_100", "blended_400")
 
 
 @pytest.fixture
 def ratings() -> Ratings:
     generator = np.random.default_rng(2)
     count = 20 * USERS
-    vectors = generator.normal(size=[len(NAMES), ITEMS, 4])
+    names = (*NAMES, *BLENDED)
+    vectors = generator.normal(size=[len(names), ITEMS, 4])
     vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
     return Ratings(
         users=np.repeat(np.arange(USERS), 20),
@@ -26,7 +37,7 @@ def ratings() -> Ratings:
         residuals=generator.normal(size=count),
         labels=generator.integers(0, 2, count),
         base=generator.normal(size=[count, 3]),
-        cosines={name: rows @ rows.T for name, rows in zip(NAMES, vectors, strict=True)},
+        cosines={name: rows @ rows.T for name, rows in zip(names, vectors, strict=True)},
     )
 
 
@@ -57,9 +68,34 @@ def test_what_tells_the_label_is_found_by_users_it_was_not_fitted_to(ratings: Ra
     assert 0.3 < judged([], ratings) < 0.7
 
 
+def test_few_ratings_let_links_speak() -> None:
+    generator = np.random.default_rng(3)
+    widths = dict(zip(NAMES, (2, 3, 4), strict=True))
+    vectors = {name: generator.normal(size=[5, width]) for name, width in widths.items()}
+    counts = np.array([0, 1, 40, 0, 300])
+    blended = blended_vectors(vectors, counts, 20)
+    titles, links, own = (vectors[name] for name in NAMES)
+    inputs = np.concatenate(
+        [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (links, titles)], axis=1
+    )
+    for item in range(5):
+        others = np.delete(np.arange(5), item)
+        weights = counts[others] / (counts[others] + 20)
+        means = [weights @ rows[others] / weights.sum() for rows in (inputs, own)]
+        centred, targets = inputs[others] - means[0], own[others] - means[1]
+        slopes = np.linalg.solve(
+            (centred.T * weights) @ centred + np.eye(5), (centred.T * weights) @ targets
+        )
+        predicted = means[1] + (inputs[item] - means[0]) @ slopes
+        expected = (counts[item] * own[item] + 20 * predicted) / (counts[item] + 20)
+        assert blended[item] == pytest.approx(expected, abs=1e-6)
+
+
 def test_every_trial_has_an_auc(ratings: Ratings) -> None:
     rows = probe(ratings)
-    assert len(rows) == 1 + 3 * 12 + 3 * 4 and len({row["trial"] for row in rows}) == len(rows)
+    assert len(rows) == 1 + 3 * 12 + 3 * 4 + 3 * 3 and len({row["trial"] for row in rows}) == len(
+        rows
+    )
     assert rows[0] == {"trial": "none", "auc": round(judged([], ratings), 5)}
     alone = features(Kernel(((("links", 1.0),),)), ratings)
     found = {row["trial"]: row["auc"] for row in rows}
