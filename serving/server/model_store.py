@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import logging
+import os
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -191,14 +192,16 @@ FolderState = frozenset[tuple[str, int, int]]
 
 def folder_state(folder: Path) -> FolderState:
     """Path, time of change (ns) and size of every file below a folder, as far as it can be read."""
-    files = set()
-    for path in folder.rglob("*"):
-        try:
-            status = path.stat()
-        except OSError:  # deleted meanwhile
-            continue
-        files.add((str(path.relative_to(folder)), status.st_mtime_ns, status.st_size))
-    return frozenset(files)
+    found = set()
+    # Unlike `Path.rglob`, which fails where a folder is deleted while it is listed.
+    for directory, folders, files in os.walk(folder):
+        for path in (Path(directory, name) for name in (*folders, *files)):
+            try:
+                status = path.stat()
+            except OSError:  # deleted meanwhile
+                continue
+            found.add((str(path.relative_to(folder)), status.st_mtime_ns, status.st_size))
+    return frozenset(found)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -268,6 +269,23 @@ def test_a_fingerprint_changes_with_the_files(tmp_path: Path) -> None:
     (tmp_path / "variables" / "data").write_bytes(b"12")
     assert folder_state(tmp_path) != one
     assert folder_state(tmp_path / "nowhere") == frozenset()
+
+
+def test_a_folder_may_vanish_while_its_fingerprint_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def deleted_meanwhile(folder: str | Path) -> object:
+        if Path(folder).name == "variables":
+            Path(folder).rmdir()
+        return scandir(folder)
+
+    (tmp_path / "saved_model.pb").write_bytes(b"1")
+    (tmp_path / "variables").mkdir()
+    monkeypatch.setattr(os, "scandir", deleted_meanwhile)
+    assert "saved_model.pb" in {path for path, _, _ in folder_state(tmp_path)}
+    assert not (tmp_path / "variables").exists()
 
 
 def test_a_status_is_written_as_tensorflow_serving_does() -> None:
