@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from configs.command_line import CommandError
 from serving.c_api import signature_definitions
+from serving.options import ServerOptions
 from serving.proof.result import Ways
 from serving.protocol.messages import (
     classification_pb2,
@@ -59,9 +60,11 @@ def _served(version_folder: Path) -> Iterator[Any]:
     """
     from serving.server import LocalServer
 
+    # The connection of one client, which may be busy elsewhere between two requests.
+    options = ServerOptions(rest_keep_alive_seconds=_SECONDS)
     with tempfile.TemporaryDirectory(prefix="proof_") as base:
         (Path(base) / "1").symlink_to(version_folder.resolve(), target_is_directory=True)
-        with LocalServer({_MODEL: base}) as server:
+        with LocalServer({_MODEL: base}, options=options) as server:
             yield server
 
 
