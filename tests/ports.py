@@ -9,11 +9,17 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def free_ports(count: int) -> Iterator[list[int]]:
-    """Several ports; they are held until the block ends."""
+    """Several ports of 127.0.0.1; nobody else gets one of them until the block ends.
+
+    Connections to them are refused, until a server of the block listens there, which it can.
+    """
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
-            each.bind(("localhost", 0))
+            each.bind(("127.0.0.1", 0))
+            # From now on: to find a port with it could give one that somebody else holds so.
+            for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+                each.setsockopt(socket.SOL_SOCKET, option, 1)
         yield [each.getsockname()[1] for each in sockets]
 
 
@@ -21,9 +27,3 @@ def is_open(port: int) -> bool:
     """True when something listens to the port."""
     with socket.socket() as client:
         return client.connect_ex(("localhost", port)) == 0
-
-
-def free_port() -> int:
-    """One port."""
-    with free_ports(1) as (port,):
-        return port

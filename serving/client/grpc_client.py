@@ -87,6 +87,11 @@ def explained(error: grpc.RpcError, address: ModelAddress, timeout_seconds: floa
     return RankingError(code.name, f"{target} refused the request: {error.details()}")
 
 
+def closed(error: ValueError, address: ModelAddress) -> RankingError:
+    """What a channel raises that was closed before a call, or between two tries of it, in words."""
+    return RankingError("CANCELLED", f"{address.target} is not asked any more ({error})")
+
+
 def available_version_of(
     response: get_model_status_pb2.GetModelStatusResponse, address: ModelAddress
 ) -> int:
@@ -245,6 +250,8 @@ class RankingClient(RankingClientBase):
             return method(request, timeout=seconds_left)
         except grpc.RpcError as error:
             raise explained(error, self.address, self.retry_policy.timeout_seconds) from error
+        except ValueError as error:
+            raise closed(error, self.address) from error
 
     def _hedged(
         self, method: grpc.UnaryUnaryMultiCallable, request: Any, seconds_left: float
@@ -256,6 +263,8 @@ class RankingClient(RankingClientBase):
             )
         except grpc.RpcError as error:
             raise explained(error, self.address, self.retry_policy.timeout_seconds) from error
+        except ValueError as error:
+            raise closed(error, self.address) from error
 
 
 class AsyncRankingClient:

@@ -21,7 +21,7 @@ from preprocessing.downloading.data_sets import (
     missing_data_advice,
     next_commands,
 )
-from tests.ports import free_port
+from tests.ports import free_ports
 from tests.preprocessing.downloading.file_server import FileServer, file_server
 
 
@@ -230,9 +230,10 @@ def test_a_malicious_archive_is_refused(capsys, server, tmp_path):
 
 
 def test_an_unreachable_publisher_means_advice(capsys, tmp_path):
-    url = f"http://127.0.0.1:{free_port()}"
     out = tmp_path / "ml"
-    code, result, err = download(capsys, url, "movielens_1m", "--out", out)
+    with free_ports(1) as (port,):
+        url = f"http://127.0.0.1:{port}"
+        code, result, err = download(capsys, url, "movielens_1m", "--out", out)
     assert (code, result) == (1, {}) and "cannot be reached" in err
     assert "https://files.grouplens.org/datasets/movielens/ml-1m.zip" in err
     assert f"ml-1m/ratings.dat in it is {out / 'ratings.dat'}" in err

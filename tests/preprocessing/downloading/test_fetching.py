@@ -19,7 +19,7 @@ from preprocessing.downloading.fetching import (
     published_md5,
     require_md5,
 )
-from tests.ports import free_port
+from tests.ports import free_ports
 from tests.preprocessing.downloading.file_server import FileServer, file_server
 
 CONTENT = GZIP + random.Random(1).randbytes(1_000_000)
@@ -148,9 +148,10 @@ def test_what_is_not_there_says_so(server, tmp_path):
 
 
 def test_nobody_answers(tmp_path):
-    nowhere = RemoteFile("a.gz", (f"http://127.0.0.1:{free_port()}/a.gz",), GZIP)
-    with pytest.raises(NotThere, match=r"cannot be reached \(ConnectionRefusedError"):
-        fetch(nowhere, tmp_path)
+    with free_ports(1) as (port,):
+        nowhere = RemoteFile("a.gz", (f"http://127.0.0.1:{port}/a.gz",), GZIP)
+        with pytest.raises(NotThere, match=r"cannot be reached \(ConnectionRefusedError"):
+            fetch(nowhere, tmp_path)
 
 
 def test_a_full_disk_is_told_before_it_is_full(server, tmp_path, monkeypatch):

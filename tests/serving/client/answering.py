@@ -77,19 +77,26 @@ class Answering(prediction_service_pb2_grpc.PredictionServiceServicer):
     def Predict(self, request, context):  # noqa: N802
         self.requests.append(request)
         self.seconds_left.append(context.time_remaining())
-        if self.delays:
-            ended = threading.Event()
-            context.add_callback(ended.set)
-            if ended.wait(self.delays.pop(0)):
-                self.cancelled += 1
-        if self.failures:
-            context.abort(self.failures.pop(0), self.details)
+        ended = threading.Event()
+        context.add_callback(ended.set)
+        if ended.wait(_first_of(self.delays, 0.0)):
+            self.cancelled += 1
+        if code := _first_of(self.failures, None):
+            context.abort(code, self.details)
         response = predict_pb2.PredictResponse()
         if self.version:
             response.model_spec.version.value = self.version
         for name, value in self.outputs.items():
             response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
         return response
+
+
+def _first_of(collected: list[Any], otherwise: Any) -> Any:
+    """Takes the first out, for one thread of several."""
+    try:
+        return collected.pop(0)
+    except IndexError:
+        return otherwise
 
 
 class Statuses(model_service_pb2_grpc.ModelServiceServicer):
@@ -105,12 +112,14 @@ class Statuses(model_service_pb2_grpc.ModelServiceServicer):
         )
 
 
-def start(
+@contextlib.contextmanager
+def answering(
     service: Answering,
-    port: int = 0,
     statuses: Statuses | None = None,
     credentials: grpc.ServerCredentials | None = None,
-) -> tuple[grpc.Server, int]:
+    port: int = 0,
+) -> Iterator[int]:
+    """The port of a server that stops with the block."""
     server = grpc.server(futures.ThreadPoolExecutor(4))
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(
@@ -122,17 +131,6 @@ def start(
     else:
         port = server.add_secure_port(address, credentials)
     server.start()
-    return server, port
-
-
-@contextlib.contextmanager
-def answering(
-    service: Answering,
-    statuses: Statuses | None = None,
-    credentials: grpc.ServerCredentials | None = None,
-) -> Iterator[int]:
-    """The port of a server that stops with the block."""
-    server, port = start(service, 0, statuses, credentials)
     try:
         yield port
     finally:
@@ -246,3 +244,42 @@ class Blocking:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+class HastyClock:
+    """For `serving.client.retries`, in the place of `time`: every look at it takes 200 seconds.
+
+    A bound of minutes is over after a few attempts, each of which has all the time that a slow
+    machine needs.
+    """
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        self._now += 200.0
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        """Waits for nothing."""
+
+
+READY_SECONDS = 700.0
+"""In which a `HastyClock` leaves time for two attempts, with 500 and 100 seconds left."""
+
+
+class Meanwhile:
+    """For `serving.client.retries`, in the place of `time`: the second wait brings something."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.waits = 0
+        self._act = act
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        self.waits += 1
+        if self.waits == 2:
+            self._act()
+        time.sleep(seconds)

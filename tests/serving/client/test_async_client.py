@@ -18,12 +18,8 @@ from serving.client import (
     RankingError,
     UserRequest,
 )
-from tests.serving.client.answering import (
-    USER,
-    Answering,
-    Statuses,
-    answering,
-)
+from tests.serving.client.answering import USER, Answering, Statuses, answering
+from tests.waiting import LONGEST_SECONDS, NEVER_SECONDS
 
 Result = TypeVar("Result")
 
@@ -32,7 +28,7 @@ def ask(
     service: Answering,
     question: Callable[[AsyncRankingClient], Awaitable[Result]],
     statuses: Statuses | None = None,
-    timeout_seconds: float = 30.0,
+    timeout_seconds: float = LONGEST_SECONDS,
     **options: object,
 ) -> Result:
     async def run(port: int) -> Result:
@@ -51,7 +47,10 @@ def test_requests_are_those_of_the_client_with_threads() -> None:
     assert scores.tolist() == [0.5, 0.25]
     ask(service, lambda client: client.ask(USER, ["x", "ü"]), **options)
     ask(service, lambda client: client.score_rows([USER, USER], ["x", "y"]), **options)
-    with answering(service) as port, RankingClient(f"127.0.0.1:{port}", "m", 30, **options) as same:
+    with (
+        answering(service) as port,
+        RankingClient(f"127.0.0.1:{port}", "m", LONGEST_SECONDS, **options) as same,
+    ):
         same.rank(USER, ["x", "ü"])
         same.ask(USER, ["x", "ü"])
         same.score_rows([USER, USER], ["x", "y"])
@@ -77,7 +76,7 @@ def test_several_users_are_asked_for_at_once_and_in_order() -> None:
 
 def test_a_slow_answer_is_overtaken_by_a_hedge_and_cancelled() -> None:
     service = Answering({"score": np.float32([0.5])})
-    service.delays = [20.0]
+    service.delays = [NEVER_SECONDS]
 
     async def rank(client: AsyncRankingClient) -> tuple[list[float], int]:
         scores = await client.rank(USER, ["x"])

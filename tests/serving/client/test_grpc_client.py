@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
@@ -13,6 +16,7 @@ from serving.client import (
     RankingClient,
     RankingError,
     ServerUnavailable,
+    retries,
 )
 from serving.client.errors import ModelAddress
 from serving.client.grpc_client import (
@@ -25,17 +29,19 @@ from serving.client.grpc_client import (
 )
 from serving.client.inputs import InputKind
 from serving.protocol.messages import get_model_metadata_pb2, get_model_status_pb2, types_pb2
-from tests.ports import free_port
+from tests.ports import free_ports
 from tests.serving.client.answering import (
+    READY_SECONDS,
     STATES,
     USER,
     Answering,
     Blocking,
+    HastyClock,
+    Meanwhile,
     Statuses,
     answering,
-    start,
 )
-from tests.waiting import wait_until
+from tests.waiting import LONGEST_SECONDS, NEVER_SECONDS, wait_until
 
 
 @pytest.fixture
@@ -54,7 +60,7 @@ both_clients = pytest.mark.parametrize("client_class", [RankingClient, Blocking]
 
 def test_the_request_is_what_tensorflow_reads(service: Answering, port: int) -> None:
     service.outputs = {"score": np.float32([0.5, 0.25])}
-    with RankingClient(f"127.0.0.1:{port}", "m", timeout_seconds=30) as client:
+    with RankingClient(f"127.0.0.1:{port}", "m", LONGEST_SECONDS) as client:
         assert client.rank(USER, ["x", "ü"]).tolist() == [0.5, 0.25]
     (request,) = service.requests
     assert (request.model_spec.name, request.model_spec.signature_name) == ("m", "rank")
@@ -63,7 +69,7 @@ def test_the_request_is_what_tensorflow_reads(service: Answering, port: int) -> 
     history = tf.make_ndarray(request.inputs["history_rating"])
     assert history.dtype == np.float32
     assert history.tolist() == [[4.0]]
-    assert 0 < service.seconds_left[0] < 40
+    assert 0 < service.seconds_left[0] <= LONGEST_SECONDS + 1  # gRPC rounds up
 
 
 @pytest.mark.parametrize(
@@ -82,7 +88,7 @@ def test_an_unusable_answer_is_an_error(
     service: Answering, port: int, outputs: dict[str, np.ndarray], reason: str
 ) -> None:
     service.outputs = outputs
-    with RankingClient(f"127.0.0.1:{port}", "m", timeout_seconds=30) as client:
+    with RankingClient(f"127.0.0.1:{port}", "m", LONGEST_SECONDS) as client:
         with pytest.raises(RankingError, match=reason):
             client.rank(USER, ["x", "y"])
 
@@ -94,7 +100,7 @@ def test_unavailable_is_tried_again_and_nothing_else(
 ) -> None:
     service.outputs = {"score": np.float32([0.5])}
     service.failures = [grpc.StatusCode.UNAVAILABLE] * 2
-    with client_class(f"127.0.0.1:{port}", "m", timeout_seconds=30) as client:
+    with client_class(f"127.0.0.1:{port}", "m", LONGEST_SECONDS) as client:
         assert client.rank(USER, ["x"]).tolist() == [0.5]
         assert len(service.requests) == 3
         service.failures = [grpc.StatusCode[code]]
@@ -111,7 +117,7 @@ def test_what_the_model_reads_of_a_profile_is_learned_when_it_refuses(
     service.outputs = {"score": np.float32([0.5])}
     service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
     service.input_types = {"profile_age": types_pb2.DT_FLOAT, "profile_city": types_pb2.DT_STRING}
-    with client_class(f"127.0.0.1:{port}", "m", timeout_seconds=30) as client:
+    with client_class(f"127.0.0.1:{port}", "m", LONGEST_SECONDS) as client:
         assert client.rank(USER, ["x"]).tolist() == [0.5]
         assert client.rank(USER, ["x"]).tolist() == [0.5]
     refused, *accepted = service.requests
@@ -131,7 +137,7 @@ def test_retrieved_items_end_where_the_answer_is_empty(
         "score": np.float32([[0.5, -0.25, 0]]),
         "other": np.float32([1]),
     }
-    with client_class(f"127.0.0.1:{port}", "m", timeout_seconds=30) as client:
+    with client_class(f"127.0.0.1:{port}", "m", LONGEST_SECONDS) as client:
         actual = client.retrieve(USER)
     assert actual.item_ids == ["ü", "b"]
     assert actual.scores.tolist() == [0.5, -0.25]
@@ -145,44 +151,47 @@ def test_retrieved_items_end_where_the_answer_is_empty(
 def test_a_late_answer_is_an_error_with_the_deadline(
     service: Answering, port: int, client_class: type[RankingClient]
 ) -> None:
-    service.delays = [20.0]
+    service.delays = [NEVER_SECONDS]
     with client_class(f"127.0.0.1:{port}", "m", timeout_seconds=0.2) as client:
         with pytest.raises(RankingError, match=r"within 0\.2 s") as caught:
             client.rank(USER, ["x"])
     assert caught.value.code == "DEADLINE_EXCEEDED"
 
 
-def test_a_server_that_comes_up_late_is_waited_for(service: Answering) -> None:
+def test_a_server_that_comes_up_late_is_waited_for(
+    service: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
     service.outputs = {"score": np.float32([0.5])}
-    port = free_port()
-    servers: list[grpc.Server] = []
-    late = threading.Timer(0.7, lambda: servers.append(start(service, port)[0]))
-    late.start()
-    try:
-        with RankingClient(f"127.0.0.1:{port}", "m", 30, maximum_attempts=100) as client:
+    with free_ports(1) as (port,), contextlib.ExitStack() as stack:
+        late = Meanwhile(lambda: stack.enter_context(answering(service, port=port)))
+        monkeypatch.setattr(retries, "time", late)
+        with RankingClient(f"127.0.0.1:{port}", "m", LONGEST_SECONDS, 1000) as client:
             assert client.rank(USER, ["x"]).tolist() == [0.5]
-    finally:
-        late.join()
-        for server in servers:
-            server.stop(0).wait()
+    assert late.waits >= 2
 
 
 @both_clients
 def test_no_server_is_an_error_that_names_the_target(client_class: type[RankingClient]) -> None:
-    port = free_port()
-    with client_class(f"127.0.0.1:{port}", "m", 5, maximum_attempts=2) as client:
-        with pytest.raises(
-            ServerUnavailable, match=f"no server takes requests at 127.0.0.1:{port}"
-        ):
-            client.rank(USER, ["x"])
+    with free_ports(1) as (port,):
+        with client_class(f"127.0.0.1:{port}", "m", LONGEST_SECONDS, 2) as client:
+            with pytest.raises(
+                ServerUnavailable, match=f"no server takes requests at 127.0.0.1:{port}"
+            ):
+                client.rank(USER, ["x"])
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "time", HastyClock())
 
 
 @both_clients
+@pytest.mark.usefixtures("hasty")
 def test_a_model_that_is_still_loading_has_no_version(
     port: int, client_class: type[RankingClient]
 ) -> None:
-    with client_class(f"127.0.0.1:{port}", "m", 30) as client:
-        for ask in (client.served_version, lambda: client.wait_until_ready(0.5)):
+    with client_class(f"127.0.0.1:{port}", "m", NEVER_SECONDS) as client:
+        for ask in (client.served_version, lambda: client.wait_until_ready(READY_SECONDS)):
             with pytest.raises(RankingError, match="no available version"):
                 ask()
 
@@ -192,55 +201,73 @@ def test_a_model_that_loads_is_waited_for(
     service: Answering, client_class: type[RankingClient]
 ) -> None:
     states = Statuses(STATES.START, STATES.LOADING, STATES.LOADING, STATES.AVAILABLE)
-    with answering(service, states) as port, client_class(f"127.0.0.1:{port}", "m", 30) as client:
-        assert client.wait_until_ready(30) == 1
+    with (
+        answering(service, states) as port,
+        client_class(f"127.0.0.1:{port}", "m", LONGEST_SECONDS) as client,
+    ):
+        assert client.wait_until_ready(LONGEST_SECONDS) == 1
         assert states.states == [STATES.AVAILABLE]
         assert client.served_version() == 1
 
 
 @both_clients
+@pytest.mark.usefixtures("hasty")
 def test_the_version_of_a_label_is_told_and_not_the_highest(
     service: Answering, client_class: type[RankingClient]
 ) -> None:
     service.labels = {"stable": 7}
     with answering(service, Statuses(STATES.AVAILABLE)) as port:
-        with client_class(f"127.0.0.1:{port}", "m", 30, version_label="stable") as client:
+        target = f"127.0.0.1:{port}"
+        with client_class(target, "m", NEVER_SECONDS, version_label="stable") as client:
             assert client.served_version() == 7
-            assert client.wait_until_ready(30) == 7
-        with client_class(f"127.0.0.1:{port}", "m", 30, version_label="canary") as client:
-            for ask in (client.served_version, lambda: client.wait_until_ready(0.5)):
+            assert client.wait_until_ready(READY_SECONDS) == 7
+        with client_class(target, "m", NEVER_SECONDS, version_label="canary") as client:
+            for ask in (client.served_version, lambda: client.wait_until_ready(READY_SECONDS)):
                 with pytest.raises(RankingError, match="no version has label canary") as caught:
                     ask()
                 assert caught.value.code == "INVALID_ARGUMENT"
 
 
-def test_a_label_that_comes_late_is_waited_for(service: Answering) -> None:
-    late = threading.Timer(0.7, lambda: service.labels.update(stable=7))
-    late.start()
+def test_a_label_that_comes_late_is_waited_for(
+    service: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = Meanwhile(lambda: service.labels.update(stable=7))
+    monkeypatch.setattr(retries, "time", late)
     with answering(service, Statuses(STATES.AVAILABLE)) as port:
-        with RankingClient(f"127.0.0.1:{port}", "m", 30, version_label="stable") as client:
-            assert client.wait_until_ready(timeout_seconds=30) == 7
-    assert service.labels
+        target = f"127.0.0.1:{port}"
+        with RankingClient(target, "m", LONGEST_SECONDS, version_label="stable") as client:
+            assert client.wait_until_ready(LONGEST_SECONDS) == 7
+    assert late.waits == 2
 
 
 @both_clients
 def test_everything_that_a_call_does_shares_its_deadline(
-    service: Answering, port: int, client_class: type[RankingClient]
+    client_class: type[RankingClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service.outputs = {"score": np.float32([0.5])}
-    service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
-    service.input_types = {"profile_age": types_pb2.DT_FLOAT, "item_id": types_pb2.DT_INT64}
-    service.delays = [0.5]
-    with client_class(f"127.0.0.1:{port}", "m", timeout_seconds=9) as client:
+    ahead = 0.0
+
+    class Slow(Answering):
+        def Predict(self, request, context):  # noqa: N802
+            nonlocal ahead
+            ahead += 200.0
+            return super().Predict(request, context)
+
+    slow = Slow({"score": np.float32([0.5])})
+    slow.failures = [grpc.StatusCode.INVALID_ARGUMENT]
+    slow.input_types = {"profile_age": types_pb2.DT_FLOAT, "item_id": types_pb2.DT_INT64}
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + ahead, sleep=time.sleep)
+    monkeypatch.setattr(retries, "time", clock)
+    with answering(slow) as port, client_class(f"127.0.0.1:{port}", "m", 600) as client:
         assert client.rank(USER, ["1"]).tolist() == [0.5]
-    first, metadata, second = service.seconds_left
-    # gRPC rounds deadlines of 10 s and more to whole seconds, and shorter ones to hundredths.
-    assert metadata <= first - 0.5 + 0.05 and second <= first - 0.5 + 0.05
+    first, metadata, second = slow.seconds_left
+    # gRPC rounds deadlines, the longer the more.
+    assert 450 < first <= 610
+    assert 250 < metadata <= 410 and 250 < second <= 410
 
 
 def test_the_version_that_answered_is_told(service: Answering, port: int) -> None:
     service.outputs = {"score": np.float32([0.5]), "score_loved": np.float32([0.25])}
-    with RankingClient(f"127.0.0.1:{port}", "m", 30) as client:
+    with RankingClient(f"127.0.0.1:{port}", "m", LONGEST_SECONDS) as client:
         assert client.ask(USER, ["x"]).version is None
         service.version = 12
         answer = client.ask(USER, ["x"])
@@ -260,7 +287,7 @@ def test_a_version_is_asked_for(
     service: Answering, port: int, options: dict[str, object], field: str, value: object
 ) -> None:
     service.outputs = {"score": np.float32([0.5])}
-    with RankingClient(f"127.0.0.1:{port}", "m", 30, **options) as client:
+    with RankingClient(f"127.0.0.1:{port}", "m", LONGEST_SECONDS, **options) as client:
         client.rank(USER, ["x"])
     specification = service.requests[0].model_spec
     assert specification.WhichOneof("version_choice") == field
@@ -277,7 +304,7 @@ def test_whole_numbers_as_ids_are_learned_when_the_model_refuses(
     service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
     names = ("user_id", "item_id", "history_item_id")
     service.input_types = dict.fromkeys(names, types_pb2.DT_INT64)
-    with client_class(f"127.0.0.1:{port}", "m", 30) as client:
+    with client_class(f"127.0.0.1:{port}", "m", LONGEST_SECONDS) as client:
         for candidate in ("318", 318):
             assert client.rank(USER, [candidate]).tolist() == [0.5]
         with pytest.raises(RankingError, match="'item_id'.*whole numbers.*'tt0111161'") as caught:
@@ -294,23 +321,25 @@ def test_whole_numbers_as_ids_are_learned_when_the_model_refuses(
 
 def test_a_slow_answer_is_overtaken_by_a_hedge(service: Answering, port: int) -> None:
     service.outputs = {"score": np.float32([0.5])}
-    service.delays = [20.0]
+    service.delays = [NEVER_SECONDS]
     hedging = Hedging(after_seconds=0.05, largest_share=1.0)
-    with RankingClient(f"127.0.0.1:{port}", "m", 30, hedging=hedging) as client:
-        assert client.rank(USER, ["x"]).tolist() == [0.5]
+    with RankingClient(f"127.0.0.1:{port}", "m", LONGEST_SECONDS, hedging=hedging) as client:
         assert client.rank(USER, ["x"]).tolist() == [0.5]
         budget = client.hedge_budget
-    assert budget is not None and budget.requests == 2
-    assert 1 <= budget.hedges <= 2
-    assert len(service.requests) == budget.requests + budget.hedges
+        assert budget is not None and (budget.requests, budget.hedges) == (1, 1)
+        wait_until(lambda: service.cancelled == 1)
+        assert len(service.requests) == 2
+        # Answered at once, and hedged only on a machine that is slow itself.
+        assert client.rank(USER, ["x"]).tolist() == [0.5]
+    assert budget.requests == 2 and budget.hedges <= 2
 
 
 @pytest.mark.parametrize("hedging", [None, Hedging(after_seconds=0.05, largest_share=1.0)])
 def test_a_client_that_is_closed_meanwhile_says_so(
     service: Answering, port: int, hedging: Hedging | None
 ) -> None:
-    service.delays = [20.0, 20.0]
-    client = RankingClient(f"127.0.0.1:{port}", "m", 30, hedging=hedging)
+    service.delays = [NEVER_SECONDS] * 2
+    client = RankingClient(f"127.0.0.1:{port}", "m", LONGEST_SECONDS, hedging=hedging)
 
     def close_meanwhile() -> None:
         wait_until(lambda: bool(service.requests))
@@ -322,10 +351,19 @@ def test_a_client_that_is_closed_meanwhile_says_so(
     assert caught.value.code == "CANCELLED"
 
 
+@pytest.mark.parametrize("hedging", [None, Hedging(after_seconds=1.0)])
+def test_a_client_that_was_closed_before_says_so(port: int, hedging: Hedging | None) -> None:
+    client = RankingClient(f"127.0.0.1:{port}", "m", LONGEST_SECONDS, hedging=hedging)
+    client.close()
+    with pytest.raises(RankingError, match="not asked any more .*closed") as caught:
+        client.rank(USER, ["x"])
+    assert caught.value.code == "CANCELLED"
+
+
 def test_without_hedging_nothing_is_sent_twice(service: Answering, port: int) -> None:
     service.outputs = {"score": np.float32([0.5])}
     service.delays = [0.3]
-    with RankingClient(f"127.0.0.1:{port}", "m", 30) as client:
+    with RankingClient(f"127.0.0.1:{port}", "m", LONGEST_SECONDS) as client:
         client.rank(USER, ["x"])
         assert client.hedge_budget is None
     assert len(service.requests) == 1

@@ -14,14 +14,15 @@ from serving.client import (
     RankingError,
     RestRankingClient,
     UserRequest,
+    retries,
 )
 from serving.client.ranking import RankingClientBase
 from serving.server import LocalServer
-from tests.serving.client.answering import Blocking
+from tests.serving.client.answering import READY_SECONDS, Blocking, HastyClock
 from tests.serving.exports import exported_variant, one_user_request, tensors, user_of, variant_rows
 from tests.serving.toy_ranker import toy_base_path, toy_row_scores, toy_rows, toy_score
+from tests.waiting import LONGEST_SECONDS as SECONDS
 
-SECONDS = 20.0
 USER = {name: values[0] for name, values in toy_rows().items() if name != "item_id"}
 
 
@@ -157,12 +158,13 @@ def test_several_users_are_asked_for_at_once(connect: Callable[..., RankingClien
 
 
 def test_a_served_model_is_ready_and_another_never(
-    connect: Callable[..., RankingClientBase],
+    connect: Callable[..., RankingClientBase], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(retries, "time", HastyClock())
     with connect() as client:
-        assert client.wait_until_ready(timeout_seconds=SECONDS) == 3
+        assert client.wait_until_ready(READY_SECONDS) == 3
     with connect("other") as client, pytest.raises(RankingError, match="other") as caught:
-        client.wait_until_ready(timeout_seconds=1.0)
+        client.wait_until_ready(READY_SECONDS)
     assert caught.value.code == "NOT_FOUND"
 
 

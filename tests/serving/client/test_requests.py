@@ -27,6 +27,7 @@ from serving.client.requests import (
 from serving.client.responses import Reply, highest_available, read_ranking, read_retrieved_items
 from serving.server import LocalServer
 from tests.serving.toy_ranker import toy_base_path, toy_score
+from tests.waiting import LONGEST_SECONDS
 
 USER = UserRequest("7", ["11"], [4.0], 1.0, 4.0, 0.7)
 REFUSAL = RankingError("INVALID_ARGUMENT", "no")
@@ -193,6 +194,7 @@ def blocks(repository_root: Path) -> list[str]:
 def run_program(program: str, server: LocalServer, repository_root: Path) -> list[str]:
     program = program.replace("127.0.0.1:8500", f"127.0.0.1:{server.grpc_port}")
     program = program.replace("127.0.0.1:8501", f"127.0.0.1:{server.rest_port}")
+    program = re.sub(r'("movies", (?:timeout_seconds=)?)10\b', rf"\g<1>{LONGEST_SECONDS}", program)
     # The test's server has no labels; it has version 3.
     program = program.replace('version_label="stable"', "model_version=3")
     done = subprocess.run(

@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,10 +15,12 @@ from serving.client import (
     RestRankingClient,
     ServerUnavailable,
     UserRequest,
+    retries,
 )
 from serving.client.rest_client import array_of, document_of
-from tests.ports import free_port
-from tests.serving.client.answering import RestAnswering, answering_over_rest
+from tests.ports import free_ports
+from tests.serving.client.answering import Meanwhile, RestAnswering, answering_over_rest
+from tests.waiting import LONGEST_SECONDS, NEVER_SECONDS
 
 USER = UserRequest("u", ["a"], [4.0], 1.0, 4.0, 0.7)
 
@@ -31,7 +32,7 @@ def server() -> Iterator[RestAnswering]:
 
 
 def client_of(server: RestAnswering, **options: object) -> RestRankingClient:
-    options.setdefault("timeout_seconds", 30)
+    options.setdefault("timeout_seconds", LONGEST_SECONDS)
     return RestRankingClient(f"http://127.0.0.1:{server.server_port}/", "my model", **options)
 
 
@@ -167,7 +168,7 @@ def test_the_version_of_a_label_is_told_and_not_the_highest(server: RestAnswerin
         (200, '{"metadata": {}}'),
     ]
     with client_of(server, version_label="stable") as client:
-        assert client.wait_until_ready(30) == 7
+        assert client.wait_until_ready(LONGEST_SECONDS) == 7
         with pytest.raises(RankingError, match="does not tell the version"):
             client.served_version()
     assert {path for path, _ in server.requests} == {"/v1/models/my%20model/labels/stable/metadata"}
@@ -234,7 +235,7 @@ def test_an_error_without_explanation_shows_its_status(server: RestAnswering) ->
 
 
 def test_a_late_answer_is_an_error_with_the_deadline(server: RestAnswering) -> None:
-    server.delay_seconds = 20.0
+    server.delay_seconds = NEVER_SECONDS
     with client_of(server, timeout_seconds=0.2) as client:
         with pytest.raises(RankingError, match=r"within 0\.2 s") as caught:
             client.rank(USER, ["x"])
@@ -243,7 +244,7 @@ def test_a_late_answer_is_an_error_with_the_deadline(server: RestAnswering) -> N
 
 def test_an_answer_that_trickles_is_late_too(server: RestAnswering) -> None:
     server.byte_seconds = 0.1
-    server.answers = [(200, '{"outputs": [0.5]}' + " " * 20)]
+    server.answers = [(200, '{"outputs": [0.5]}' + " " * 1000)]
     with client_of(server, timeout_seconds=1.0) as client:
         with pytest.raises(RankingError, match="within 1 s") as caught:
             client.rank(USER, ["x"])
@@ -256,7 +257,7 @@ def test_everything_that_a_call_does_shares_its_deadline(
     server.delay_seconds = 0.2
     server.answers = [REFUSED, (200, METADATA), (200, '{"outputs": [0.5]}')]
     seconds_left = []
-    with client_of(server, timeout_seconds=30) as client:
+    with client_of(server) as client:
         request = client._session.request
 
         def asked(*words: Any, timeout: Any, **options: Any) -> Any:
@@ -266,7 +267,7 @@ def test_everything_that_a_call_does_shares_its_deadline(
         monkeypatch.setattr(client._session, "request", asked)
         assert client.rank(USER, ["x"]).tolist() == [0.5]
     first, second, third = seconds_left
-    assert third < second - 0.15 < first - 0.3 <= 30 - 0.3
+    assert third < second - 0.15 < first - 0.3 <= LONGEST_SECONDS - 0.3
 
 
 def test_an_answer_that_breaks_off_is_asked_for_again(server: RestAnswering) -> None:
@@ -280,19 +281,18 @@ def test_an_answer_that_breaks_off_is_asked_for_again(server: RestAnswering) -> 
             client.rank(USER, ["x"])
 
 
-def test_a_server_that_comes_up_late_is_waited_for() -> None:
-    port = free_port()
-    with contextlib.ExitStack() as stack:
-        late = threading.Timer(0.7, lambda: stack.enter_context(answering_over_rest(port)))
-        late.start()
+def test_a_server_that_comes_up_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with free_ports(1) as (port,), contextlib.ExitStack() as stack:
+        late = Meanwhile(lambda: stack.enter_context(answering_over_rest(port)))
+        monkeypatch.setattr(retries, "time", late)
         target = f"http://127.0.0.1:{port}"
-        with RestRankingClient(target, "m", 30, maximum_attempts=100) as client:
+        with RestRankingClient(target, "m", LONGEST_SECONDS, maximum_attempts=1000) as client:
             assert client.rank(USER, ["x"]).tolist() == [0.5]
-        late.join()
+    assert late.waits == 2
 
 
 def test_no_server_is_an_error_that_names_the_target() -> None:
-    with RestRankingClient("http://127.0.0.1:1", "m", 5, maximum_attempts=2) as client:
+    with RestRankingClient("http://127.0.0.1:1", "m", LONGEST_SECONDS, 2) as client:
         with pytest.raises(ServerUnavailable, match="no server answers at http://127.0.0.1:1"):
             client.rank(USER, ["x"])
 

@@ -17,13 +17,13 @@ from serving.client import AsyncRankingClient, Hedging, RankingClient, UserReque
 
 target = sys.argv[1]
 user = UserRequest.from_history("7", ["11"], [4.0])
-with RankingClient(target, "m", 30) as client:
+with RankingClient(target, "m", 120) as client:
     scores = [client.rank(user, ["x", "y"]).tolist()]
-with RankingClient(target, "m", 30, hedging=Hedging(10.0)) as client:
+with RankingClient(target, "m", 120, hedging=Hedging(120.0)) as client:
     scores.append(client.rank(user, ["x", "y"]).tolist())
 
 async def rank():
-    async with AsyncRankingClient(target, "m", 30) as client:
+    async with AsyncRankingClient(target, "m", 120) as client:
         return (await client.rank(user, ["x", "y"])).tolist()
 
 scores.append(asyncio.run(rank()))

@@ -24,14 +24,14 @@ from configs.command_line import (
 )
 from configs.loading import ConfigurationError
 from serving.__main__ import main
-from serving.client import RankingClient, RestRankingClient, UserRequest
+from serving.client import RankingClient, RestRankingClient, UserRequest, retries
 from serving.commands.requests import add_loadtest, client_of, read_request
 from serving.match_explanation import match_contributions
 from serving.options import LoadTestOptions, RequestOptions
 from serving.server import LocalServer
 from serving.server.server_files import ModelSettings, VersionPolicy
 from tests.scenarios import ITEMS, USERS_WITH_ANSWER
-from tests.serving.client.answering import Answering, answering
+from tests.serving.client.answering import READY_SECONDS, Answering, HastyClock, answering
 from tests.serving.exports import (
     exported,
     exported_implicit,
@@ -43,6 +43,7 @@ from tests.serving.exports import (
     variant_rows,
 )
 from tests.serving.toy_ranker import toy_base_path, toy_score
+from tests.waiting import LONGEST_SECONDS
 
 USER = {
     "user_id": "u1",
@@ -53,6 +54,7 @@ USER = {
     "user_log_count": 1.1,
 }
 CANDIDATES = ["bb", "a", "dddd", "ccc"]
+PATIENT = ["--timeout-seconds", str(LONGEST_SECONDS)]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,7 @@ def predict(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str,
     """Asks a target about a request file: exit code, standard output and standard error."""
 
     def asked(target: str, request: Path, *more: str, model: str = "toy") -> tuple[int, str, str]:
-        words = ["--target", target, "--model", model, "--request", str(request), *more]
+        words = ["--target", target, "--model", model, "--request", str(request), *PATIENT, *more]
         code = main(["predict", *words])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
@@ -610,9 +612,7 @@ def parse(*words: str) -> argparse.Namespace:
 
 def run(server: LocalServer, *words: str, model: str = "toy") -> int:
     target = f"grpc://127.0.0.1:{server.grpc_port}"
-    arguments = parse(
-        "--target", target, "--model", model, *QUICK, "--timeout-seconds", "20", *words
-    )
+    arguments = parse("--target", target, "--model", model, *QUICK, *PATIENT, *words)
     return run_command(arguments.run, arguments)
 
 
@@ -663,9 +663,10 @@ def test_a_limit_that_no_rate_reaches_is_reported(
 
 
 def test_what_the_server_refuses_is_one_clear_line(
-    server: LocalServer, capsys: pytest.CaptureFixture[str]
+    server: LocalServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run(server, "--timeout-seconds", "2", model="other") == 1
+    monkeypatch.setattr(retries, "time", HastyClock())
+    assert run(server, "--timeout-seconds", str(READY_SECONDS), model="other") == 1
     assert "model other" in capsys.readouterr().err
 
 

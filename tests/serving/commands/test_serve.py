@@ -26,7 +26,7 @@ from serving.server import LocalServer, local_server
 from serving.server.server_files import ModelSettings, VersionPolicy
 from tests.serving.server.numbered_model import add_request, answer_of, put_numbered_model
 from tests.serving.toy_ranker import toy_base_path, toy_score
-from tests.waiting import wait_until
+from tests.waiting import LONGEST_SECONDS, wait_until
 
 USER = {
     "user_id": "u1",
@@ -59,7 +59,7 @@ def test_serve_and_predict_as_programs(repository_root: Path) -> None:
         ):
             done = subprocess.run(
                 [*program, "predict", "--target", target, "--model", "toy"]
-                + ["--request", "-", "--json"],
+                + ["--request", "-", "--json", "--timeout-seconds", str(LONGEST_SECONDS)],
                 cwd=repository_root,
                 input=json.dumps(USER | {"candidates": ["a", "bbb"]}),
                 capture_output=True,
@@ -71,7 +71,7 @@ def test_serve_and_predict_as_programs(repository_root: Path) -> None:
             assert ranking[0]["score"] == pytest.approx(toy_score(item_id="bbb", **USER), rel=1e-6)
     finally:
         serving.send_signal(signal.SIGTERM)
-        output, errors = serving.communicate(timeout=60)
+        output, errors = serving.communicate(timeout=LONGEST_SECONDS)
     assert serving.returncode == 0, errors
     assert output == ""
     assert "serving toy version 3" in errors
@@ -87,45 +87,55 @@ def test_a_server_with_files_swaps_versions_and_stops_while_it_is_used(
 ) -> None:
     base = tmp_path / "base"
     put_numbered_model(base, 1)
-    config = tmp_path / "models.config"
-    entry = (
-        'model_config_list {{ config {{ name: "numbered" base_path: "{}" '
-        'model_platform: "tensorflow" {} }} }}'
-    )
-    config.write_text(entry.format(base, ""))
+    config, log = tmp_path / "models.config", tmp_path / "log"
+
+    def ask_for_the_model(labels: str = "") -> None:
+        # As one move: a server that looks in between would complain of half a file.
+        unfinished = config.with_suffix(".unfinished")
+        unfinished.write_text(
+            f'model_config_list {{ config {{ name: "numbered" base_path: "{base}" '
+            f'model_platform: "tensorflow" {labels} }} }}'
+        )
+        unfinished.rename(config)
+
+    ask_for_the_model()
     batching = tmp_path / "batching.config"
     batching.write_text("max_batch_size { value: 8 } batch_timeout_micros { value: 100 }")
-    serving = subprocess.Popen(
-        [sys.executable, "-m", "serving", "serve", "--model-config", str(config), "--json"]
-        + ["--model-config-poll-seconds", "0.05", "--poll-seconds", "0.05"]
-        + ["--batching-parameters-file", str(batching), "--grpc-port", "0", "--rest-port", "0"],
-        cwd=repository_root,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with log.open("w") as errors:
+        serving = subprocess.Popen(
+            [sys.executable, "-m", "serving", "serve", "--model-config", str(config), "--json"]
+            + ["--model-config-poll-seconds", "0.05", "--poll-seconds", "0.05"]
+            + ["--batching-parameters-file", str(batching), "--grpc-port", "0", "--rest-port", "0"],
+            cwd=repository_root,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
     try:
         assert serving.stdout is not None
-        model = f"http://127.0.0.1:{json.loads(serving.stdout.readline())['rest_port']}/v1/models/numbered"
+        ready = json.loads(serving.stdout.readline())
+        model = f"http://127.0.0.1:{ready['rest_port']}/v1/models/numbered"
 
         def answer(where: str) -> object:
-            sent = requests.post(f"{model}{where}:predict", json={"inputs": [0.0]}, timeout=20)
+            sent = requests.post(
+                f"{model}{where}:predict", json={"inputs": [0.0]}, timeout=LONGEST_SECONDS
+            )
             return sent.json().get("outputs")
 
         assert answer("") == [1.0]
         put_numbered_model(base, 2)
         wait_until(lambda: answer("") == [2.0])
-        labelled = 'version_labels { key: "stable" value: 2 }'
-        config.write_text(entry.format(base, labelled))
+        ask_for_the_model('version_labels { key: "stable" value: 2 }')
         wait_until(lambda: answer("/labels/stable") == [2.0])
+        wait_until(lambda: "model 'numbered': version 1 is unloaded" in log.read_text())
     finally:
         serving.send_signal(signal.SIGTERM)
-        _, errors = serving.communicate(timeout=60)
-    assert serving.returncode == 0, errors
-    assert "batching: checked; this server runs requests one by one" in errors
-    assert "model 'numbered': version 2 is available" in errors
-    assert "model 'numbered': version 1 is unloaded" in errors
-    assert "Traceback" not in errors
+        serving.communicate(timeout=LONGEST_SECONDS)
+    told = log.read_text()
+    assert serving.returncode == 0, told
+    assert "batching: checked; this server runs requests one by one" in told
+    assert "model 'numbered': version 2 is available" in told
+    assert "Traceback" not in told
 
 
 @pytest.mark.slow
@@ -153,10 +163,10 @@ def test_what_runs_is_answered_when_sigterm_comes_under_load(
 
     def ask_over_grpc() -> list[float]:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        return answer_of(stub.Predict(add_request([1.0] * 1000), 60))
+        return answer_of(stub.Predict(add_request([1.0] * 1000), LONGEST_SECONDS))
 
     def ask_over_rest() -> list[float]:
-        sent = requests.post(url, json={"inputs": [1.0] * 1000}, timeout=60)
+        sent = requests.post(url, json={"inputs": [1.0] * 1000}, timeout=LONGEST_SECONDS)
         sent.raise_for_status()
         return sent.json()["outputs"]
 
@@ -176,8 +186,8 @@ def test_what_runs_is_answered_when_sigterm_comes_under_load(
         wait_until(lambda: len(answers) > 200)
         serving.send_signal(signal.SIGTERM)
         for caller in callers:
-            caller.join(60)
-        assert serving.wait(60) == 0
+            caller.join(LONGEST_SECONDS)
+        assert serving.wait(LONGEST_SECONDS) == 0
     assert len(refusals) == 12
     for refusal in refusals:
         if isinstance(refusal, grpc.RpcError):

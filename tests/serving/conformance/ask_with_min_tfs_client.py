@@ -22,7 +22,7 @@ from tensorflow_serving.apis import (
     model_service_pb2_grpc,
 )
 
-SECONDS = 20
+SECONDS = 120
 
 
 def arrays_of(rows: dict[str, list]) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-SECONDS = 20
+SECONDS = 120
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
 IDS = {"user_id": [2**53 + 1, -(2**63)], "item_id": [2**63 - 1, 0]}

@@ -22,7 +22,7 @@ from serving.server import LocalServer
 from tests.serving.guide_models import GuideModel, guide_base_paths
 from tests.serving.toy_ranker import toy_base_path, toy_row_scores, toy_rows
 
-SECONDS = 120
+SECONDS = 600
 
 
 @pytest.fixture(scope="module")

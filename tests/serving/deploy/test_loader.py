@@ -16,6 +16,7 @@ from serving.deploy.rendering import render
 from serving.deploy.settings import CanaryTrack, Deployment
 from tests.serving.deploy.deployments import DEPLOYMENTS, FULL, IN_A_BUCKET, PLAIN, TWO_TRACKS
 from tests.serving.deploy.schemas import documents_of
+from tests.waiting import LONGEST_SECONDS
 
 LONGEST_NAME = 63
 
@@ -198,7 +199,9 @@ def load(
     deployment: Deployment, volume: Path, environment: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
     command = script(deployment, volume)
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=LONGEST_SECONDS
+    )
 
 
 @pytest.mark.parametrize("source", ["gs://bucket/m", "oci://bucket/m", "folder"])
@@ -283,8 +286,8 @@ def test_a_version_can_be_sent_as_the_instructions_say(
         local, number = re.subn(rf"kubectl exec --stdin job/{name} -- ", "", commands)
         assert number == 1
         local = local.replace("/models", str(volume)).replace("/path/of/export", str(export))
-        subprocess.run(["bash", "-ec", local], env=environment, check=True, timeout=60)
-        assert loader.wait(timeout=60) == 0
+        subprocess.run(["bash", "-ec", local], env=environment, check=True, timeout=LONGEST_SECONDS)
+        assert loader.wait(timeout=LONGEST_SECONDS) == 0
     assert (volume / "1/variables/variables.index").is_file()
     assert not list(volume.glob(".*unfinished")) and contents(volume / ".upload") == []
 
@@ -305,7 +308,7 @@ def test_a_replica_waits_for_the_version_that_is_stable(tmp_path: Path) -> None:
         assert "waiting for version 12 in" in process.stdout.readline()
         assert process.poll() is None
         write_version(volume, 12)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=LONGEST_SECONDS) == 0
 
 
 def test_nothing_waits_where_the_server_reads_a_bucket() -> None:

@@ -18,7 +18,7 @@ import uvicorn
 
 from serving.explore.app import explorer_app
 from serving.explore.session import Session
-from tests.ports import free_port
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.slow
 
@@ -43,14 +43,14 @@ ADDRESSES = {
 @pytest.fixture(scope="session")
 def site(session: Session) -> Iterator[str]:
     """The address of a server of the pages."""
-    port = free_port()
-    config = uvicorn.Config(explorer_app(session, "127.0.0.1"), port=port, log_level="warning")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.05)
+    with free_ports(1) as (port,):
+        config = uvicorn.Config(explorer_app(session, "127.0.0.1"), port=port, log_level="warning")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.05)
     address = f"http://127.0.0.1:{port}"
     # The first ranking compiles all models; no page of a test is to wait for that.
     assert requests.get(f"{address}/ranking", timeout=300).status_code == 200

@@ -44,6 +44,7 @@ from tests.scenarios import CITIES, ITEMS, copied_scenario, rich_scenario
 from tests.serving.loadtest.stalling import Stalling, serving
 from tests.serving.loadtest.synthetic_calls import calls_of
 from tests.serving.server.certificates import server_credentials, write_certificates
+from tests.waiting import LONGEST_SECONDS
 
 
 def load_test(target: str, schedule: Schedule, tls: Tls | None = None) -> LoadTest:
@@ -52,20 +53,20 @@ def load_test(target: str, schedule: Schedule, tls: Tls | None = None) -> LoadTe
     return LoadTest(address, STRINGS_WITHOUT_PROFILE, source, "rank", schedule, tls)
 
 
-def even(seconds: float, warmup_seconds: float, timeout_seconds: float) -> Schedule:
+def even(seconds: float, warmup_seconds: float = 0.0) -> Schedule:
     return Schedule(
         arrivals="even",
         seconds=seconds,
         warmup_seconds=warmup_seconds,
         in_flight=64,
-        timeout_seconds=timeout_seconds,
+        timeout_seconds=LONGEST_SECONDS,
         seed=1,
     )
 
 
 def test_every_rate_is_measured_with_its_own_schedule() -> None:
     service = Stalling()
-    schedule = even(0.5, 0.25, 5.0)
+    schedule = even(0.5, 0.25)
     with serving(service) as target:
         measures = load_test(target, schedule).measure(2, [20.0, 40.0])
     assert [measure.rate for measure in measures] == [20.0, 40.0]
@@ -79,7 +80,7 @@ def test_every_rate_is_measured_with_its_own_schedule() -> None:
 
 def test_an_encrypted_server_gets_the_certificates(tmp_path: Path) -> None:
     write_certificates(tmp_path)
-    schedule = even(0.5, 0.0, 5.0)
+    schedule = even(0.5)
     tls = Tls(tmp_path / "authority.pem", tmp_path / "client.pem", tmp_path / "client.key")
     with serving(Stalling(), server_credentials(tmp_path)) as target:
         (measure,) = load_test(target, schedule, tls).measure(1, [20.0])
@@ -90,7 +91,7 @@ def test_a_limit_is_exceeded_where_the_server_falls_behind() -> None:
     # One request at a time, 20 ms each. Request k is due at 10 k ms and cannot be answered before
     # 20 (k + 1) ms: the 99th of 100 takes at least 1,000 ms.
     service = Stalling(dict.fromkeys(range(1000), 0.02))
-    schedule = even(1.0, 0.0, 30.0)
+    schedule = even(1.0)
     told: list[RateMeasurement] = []
     with serving(service) as target:
         limit, measures = load_test(target, schedule).find_limit(2, 500.0, 400.0, told.append)
@@ -102,10 +103,10 @@ def test_a_limit_is_exceeded_where_the_server_falls_behind() -> None:
 
 
 def test_a_limit_that_every_rate_keeps_is_not_found() -> None:
-    schedule = even(0.5, 0.0, 30.0)
+    schedule = even(0.5)
     with serving(Stalling()) as target:
         limit, measures = load_test(target, schedule).find_limit(
-            2, 60_000.0, 300.0, progress=lambda measure: None
+            2, 1000 * LONGEST_SECONDS, 300.0, progress=lambda measure: None
         )
     assert (limit.rate, limit.exceeded) == (300.0, None)
     assert [measure.rate for measure in measures] == [200.0, 300.0]

@@ -127,7 +127,7 @@ def test_a_stub_of_descriptors_asks_a_server_of_the_packages() -> None:
             stub = modules["prediction_service_pb2_grpc"].PredictionServiceStub(channel)
             request = modules["predict_pb2"].PredictRequest()
             request.inputs["ids"].int64_val.extend([5, 7])
-            answer = stub.Predict(request, timeout=20)
+            answer = stub.Predict(request, timeout=120)
     finally:
         server.stop(None)
     assert [*answer.outputs["ids"].int64_val] == [5, 7]

@@ -8,7 +8,7 @@ import pytest
 
 from serving.server.background import Background, Polling
 from serving.server.errors import RequestError
-from tests.waiting import wait_until
+from tests.waiting import LONGEST_SECONDS, wait_until
 
 
 def test_whoever_asks_waits_for_the_end() -> None:
@@ -33,7 +33,7 @@ def test_a_stop_lets_go_of_those_who_wait_and_leaves_the_action_alone() -> None:
 
     def action() -> None:
         started.set()
-        assert finish.wait(30)
+        assert finish.wait(LONGEST_SECONDS)
         finished.set()
 
     def ask() -> None:
@@ -43,13 +43,13 @@ def test_a_stop_lets_go_of_those_who_wait_and_leaves_the_action_alone() -> None:
 
     asking = threading.Thread(target=ask)
     asking.start()
-    assert started.wait(30)
+    assert started.wait(LONGEST_SECONDS)
     background.stop()
-    asking.join(30)
+    asking.join(LONGEST_SECONDS)
     assert [refusal.code for refusal in refusals] == [grpc.StatusCode.UNAVAILABLE]
     assert not finished.is_set()
     finish.set()
-    assert finished.wait(30)
+    assert finished.wait(LONGEST_SECONDS)
     with pytest.raises(RequestError, match="stopping"):
         background.run("late", finished.clear)
     assert finished.is_set()
@@ -85,12 +85,12 @@ def test_stopping_waits_for_a_call_under_way() -> None:
         finished.set()
 
     polling = Polling("test polling", action, 0)
-    assert started.wait(30)
+    assert started.wait(LONGEST_SECONDS)
     stopping = threading.Thread(target=polling.stop)
     stopping.start()
     assert not finished.is_set()
     finish.set()
-    stopping.join(30)
+    stopping.join(LONGEST_SECONDS)
     assert finished.is_set()
 
 
@@ -101,13 +101,13 @@ def test_a_stop_leaves_a_call_under_way_alone_after_a_time() -> None:
     def action() -> None:
         calls.append(1)
         started.set()
-        finish.wait(30)
+        finish.wait(LONGEST_SECONDS)
 
     polling = Polling("test polling", action, 0)
-    assert started.wait(30)
+    assert started.wait(LONGEST_SECONDS)
     stopping = threading.Thread(target=polling.stop, args=(0.01,))
     stopping.start()
-    stopping.join(20)
+    stopping.join(LONGEST_SECONDS)
     assert not stopping.is_alive()
     finish.set()
     polling.stop()

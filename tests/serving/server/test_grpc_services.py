@@ -40,8 +40,8 @@ from tests.serving.toy_ranker import (
     toy_row_scores,
     toy_rows,
 )
+from tests.waiting import LONGEST_SECONDS as SECONDS
 
-SECONDS = 20
 OPTIONS = ServerOptions(max_grpc_request_bytes=100_000)
 
 
@@ -278,7 +278,7 @@ def test_health_follows_the_models_and_ends_with_the_server() -> None:
 
             def statuses() -> set[int]:
                 requests = [health_pb2.HealthCheckRequest(service=name) for name in SERVICES]
-                return {stub.Check(request, timeout=20).status for request in requests}
+                return {stub.Check(request, timeout=SECONDS).status for request in requests}
 
             serving = {health_pb2.HealthCheckResponse.SERVING}
             not_serving = {health_pb2.HealthCheckResponse.NOT_SERVING}
@@ -292,7 +292,7 @@ def test_health_follows_the_models_and_ends_with_the_server() -> None:
             health.set_ready(True)
             assert statuses() == not_serving
             with pytest.raises(grpc.RpcError) as caught:
-                stub.Check(health_pb2.HealthCheckRequest(service="other"), timeout=20)
+                stub.Check(health_pb2.HealthCheckRequest(service="other"), timeout=SECONDS)
             assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     finally:
         server.stop(0).wait()
@@ -314,14 +314,16 @@ def test_requests_are_refused_from_the_beginning_of_the_stop_and_health_is_told(
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             stub = model_service_pb2_grpc.ModelServiceStub(channel)
             request = get_model_status_pb2.GetModelStatusRequest()
-            assert stub.GetModelStatus(request, timeout=20) == Service().GetModelStatus(None, None)
+            assert stub.GetModelStatus(request, timeout=SECONDS) == Service().GetModelStatus(
+                None, None
+            )
             refusal.begin()
             with pytest.raises(grpc.RpcError) as caught:
-                stub.GetModelStatus(request, timeout=20)
+                stub.GetModelStatus(request, timeout=SECONDS)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
             assert caught.value.details() == "The server is stopping"
             health = health_pb2_grpc.HealthStub(channel)
-            told = health.Check(health_pb2.HealthCheckRequest(), timeout=20)
+            told = health.Check(health_pb2.HealthCheckRequest(), timeout=SECONDS)
             assert told.status == health_pb2.HealthCheckResponse.NOT_SERVING
     finally:
         server.stop(0).wait()

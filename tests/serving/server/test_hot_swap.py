@@ -25,9 +25,9 @@ from tests.serving.server.numbered_model import (
     put_numbered_model,
     warmup_record,
 )
+from tests.waiting import LONGEST_SECONDS as SECONDS
 from tests.waiting import wait_until
 
-SECONDS = 30
 AVAILABLE, END = 30, 50
 
 
@@ -89,7 +89,9 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(base: Path) -> Iterator[LocalServer]:
-    with LocalServer({"numbered": base}, options=ServerOptions(poll_seconds=0.02)) as server:
+    # Or a caller that stands still for a while would find its connection closed.
+    options = ServerOptions(poll_seconds=0.02, rest_keep_alive_seconds=SECONDS)
+    with LocalServer({"numbered": base}, options=options) as server:
         yield server
 
 

@@ -4,8 +4,10 @@ import logging
 import shutil
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -29,7 +31,7 @@ from serving.server.server_files import ModelSettings, VersionPolicy
 from tests.ports import is_open
 from tests.serving.server.numbered_model import add_request, answer_of, put_numbered_model
 from tests.serving.toy_ranker import toy_base_path, toy_rows
-from tests.waiting import wait_until
+from tests.waiting import LONGEST_SECONDS, NEVER_SECONDS, wait_until
 
 
 def test_defaults_are_those_that_the_page_states() -> None:
@@ -59,10 +61,12 @@ def test_free_ports_are_found_and_closed_again() -> None:
 
 
 def test_a_server_can_start_again_on_its_ports() -> None:
-    server = LocalServer({"toy": toy_base_path()})
+    # An address of this test alone, so that nobody gets the ports while they are closed.
+    server = LocalServer({"toy": toy_base_path()}, host="127.0.0.77")
     for _ in range(2):
         with server:
-            status = requests.get(f"http://127.0.0.1:{server.rest_port}/v1/models/toy", timeout=20)
+            url = f"http://{server.host}:{server.rest_port}/v1/models/toy"
+            status = requests.get(url, timeout=LONGEST_SECONDS)
             assert status.status_code == 200
 
 
@@ -73,7 +77,8 @@ def test_several_models_and_the_latest_version(tmp_path: Path) -> None:
         assert server.versions == {"one": 3, "two": 12}
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
             status = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(
-                get_model_status_pb2.GetModelStatusRequest(model_spec={"name": "two"}), 20
+                get_model_status_pb2.GetModelStatusRequest(model_spec={"name": "two"}),
+                LONGEST_SECONDS,
             )
     assert [one.version for one in status.model_version_status] == [12]
 
@@ -114,7 +119,7 @@ def put_versions(base: Path, *versions: int) -> Path:
 def health(server: LocalServer) -> int:
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
         request = health_pb2.HealthCheckRequest()
-        return health_pb2_grpc.HealthStub(channel).Check(request, timeout=20).status
+        return health_pb2_grpc.HealthStub(channel).Check(request, timeout=LONGEST_SECONDS).status
 
 
 def test_settings_choose_versions_and_labels(tmp_path: Path) -> None:
@@ -124,12 +129,17 @@ def test_settings_choose_versions_and_labels(tmp_path: Path) -> None:
         assert server.versions == {"numbered": 2}
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            assert answer_of(stub.Predict(add_request([0.0]), 20)) == [2]
-            assert answer_of(stub.Predict(add_request([0.0], version_label="stable"), 20)) == [1]
+            assert answer_of(stub.Predict(add_request([0.0]), LONGEST_SECONDS)) == [2]
+            assert answer_of(
+                stub.Predict(add_request([0.0], version_label="stable"), LONGEST_SECONDS)
+            ) == [1]
         url = f"http://127.0.0.1:{server.rest_port}/v1/models/numbered/labels/stable"
         # What the deployment's readiness probe asks.
-        assert requests.get(f"{url}/metadata", timeout=20).status_code == 200
-        assert requests.get(url, timeout=20).json()["model_version_status"][0]["version"] == "1"
+        assert requests.get(f"{url}/metadata", timeout=LONGEST_SECONDS).status_code == 200
+        assert (
+            requests.get(url, timeout=LONGEST_SECONDS).json()["model_version_status"][0]["version"]
+            == "1"
+        )
 
 
 def test_without_polling_new_versions_are_left_alone(tmp_path: Path) -> None:
@@ -162,7 +172,7 @@ def test_more_requests_than_the_bound_are_refused_until_there_is_room(
 
     def slow(*arguments: Any) -> Any:
         begun.release()
-        assert finish.wait(60)
+        assert finish.wait(LONGEST_SECONDS)
         return run(*arguments)
 
     monkeypatch.setattr(Servable, "run", slow)
@@ -171,24 +181,26 @@ def test_more_requests_than_the_bound_are_refused_until_there_is_room(
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
             answers = {
-                number: stub.Predict.future(add_request([number]), 60) for number in range(9)
+                number: stub.Predict.future(add_request([number]), LONGEST_SECONDS)
+                for number in range(9)
             }
             wait_until(lambda: sum(answer.done() for answer in answers.values()) == 4)
-            assert begun.acquire(timeout=20) and begun.acquire(timeout=20)
+            assert begun.acquire(timeout=LONGEST_SECONDS) and begun.acquire(timeout=LONGEST_SECONDS)
             assert not begun.acquire(blocking=False)
             refused = {number for number, answer in answers.items() if answer.done()}
             for number in refused:
                 assert answers[number].code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             # The other port has threads of its own.
             url = f"http://127.0.0.1:{server.rest_port}/v1/models/numbered"
-            assert requests.get(url, timeout=20).status_code == 200
+            assert requests.get(url, timeout=LONGEST_SECONDS).status_code == 200
             finish.set()
             for number in answers.keys() - refused:
                 assert answer_of(answers[number].result()) == [number + 1]
             assert health(server) == health_pb2.HealthCheckResponse.SERVING
-            assert [answer_of(stub.Predict(add_request([number]), 20)) for number in range(20)] == [
-                [number + 1] for number in range(20)
-            ]
+            assert [
+                answer_of(stub.Predict(add_request([number]), LONGEST_SECONDS))
+                for number in range(20)
+            ] == [[number + 1] for number in range(20)]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +225,9 @@ def test_connections_that_ask_nothing_over_grpc_lock_nobody_out(begun: bytes) ->
         assert health(server) == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_a_stop_answers_what_is_under_way_and_refuses_what_comes_later(tmp_path: Path) -> None:
+def test_a_stop_answers_what_is_under_way_and_refuses_what_comes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = LocalServer({"numbered": put_versions(tmp_path, 1)})
     server.start()
     answers: list[list[float]] = []
@@ -222,21 +236,31 @@ def test_a_stop_answers_what_is_under_way_and_refuses_what_comes_later(tmp_path:
     def call() -> None:
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            while not refusals:
+            while True:
                 try:
-                    answers.append(answer_of(stub.Predict(add_request([1.0]), 20)))
+                    answers.append(answer_of(stub.Predict(add_request([1.0]), LONGEST_SECONDS)))
                 except grpc.RpcError as error:
                     refusals.append(error.code())
+                    return
 
     threads = [threading.Thread(target=call) for _ in range(3)]
     for thread in threads:
         thread.start()
     wait_until(lambda: len(answers) > 20)
+
+    def until_all_have_learnt_it(seconds: float) -> None:
+        for thread in threads:
+            thread.join(LONGEST_SECONDS)
+
+    monkeypatch.setattr(
+        local_server,
+        "time",
+        SimpleNamespace(monotonic=time.monotonic, sleep=until_all_have_learnt_it),
+    )
     server.stop()
-    for thread in threads:
-        thread.join()
+    assert not any(thread.is_alive() for thread in threads)
     assert set(map(tuple, answers)) == {(2.0,)}
-    assert set(refusals) == {grpc.StatusCode.UNAVAILABLE}
+    assert refusals == [grpc.StatusCode.UNAVAILABLE] * 3
 
 
 def test_a_stop_does_not_wait_for_a_load_longer_than_the_grace(
@@ -247,7 +271,7 @@ def test_a_stop_does_not_wait_for_a_load_longer_than_the_grace(
     def slowly(name: str, version: int, folder: Path) -> Servable:
         if version == 2:
             started.set()
-            finish.wait(60)
+            finish.wait(LONGEST_SECONDS)
         return load_servable(name, version, folder)
 
     monkeypatch.setattr(local_server, "load_servable", slowly)
@@ -255,13 +279,14 @@ def test_a_stop_does_not_wait_for_a_load_longer_than_the_grace(
     server = LocalServer({"numbered": base}, options=ServerOptions(poll_seconds=0.02))
     server.start()
     put_versions(base, 2)
-    assert started.wait(30)
+    assert started.wait(LONGEST_SECONDS)
     stopping = threading.Thread(target=server.stop, args=(0.2,))
     stopping.start()
-    stopping.join(30)
+    stopping.join(LONGEST_SECONDS)
     assert not stopping.is_alive()
     assert not is_open(server.grpc_port)
     finish.set()
+    wait_until(lambda: "versions" not in [thread.name for thread in threading.enumerate()])
 
 
 def test_the_file_of_models_is_watched_until_the_stop(tmp_path: Path) -> None:
@@ -275,7 +300,7 @@ def test_the_file_of_models_is_watched_until_the_stop(tmp_path: Path) -> None:
     with server:
         server.watch_models_config(config, 0.02)
         wait_until(lambda: server.versions == {"renamed": 1})
-    assert "models.config" not in [thread.name for thread in threading.enumerate()]
+    wait_until(lambda: "models.config" not in [thread.name for thread in threading.enumerate()])
     server.reload([])  # of a watch that ends later than the server
 
 
@@ -283,9 +308,9 @@ def test_an_address_of_ipv6_is_listened_on(tmp_path: Path) -> None:
     with LocalServer({"numbered": put_versions(tmp_path, 4)}, host="::1") as server:
         with grpc.insecure_channel(f"[::1]:{server.grpc_port}") as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            assert answer_of(stub.Predict(add_request([1.0]), 20)) == [5]
+            assert answer_of(stub.Predict(add_request([1.0]), LONGEST_SECONDS)) == [5]
         url = f"http://[::1]:{server.rest_port}/v1/models/numbered"
-        assert requests.get(url, timeout=20).status_code == 200
+        assert requests.get(url, timeout=LONGEST_SECONDS).status_code == 200
 
 
 def test_a_dropped_version_is_freed_without_any_poll_or_request(
@@ -314,7 +339,7 @@ def test_a_stop_does_not_wait_for_a_load_that_a_request_asked_for(tmp_path: Path
     def load(*arguments: Any, **options: Any) -> Servable:
         if threading.current_thread().name == "reload":
             loading.set()
-            assert finish.wait(60)
+            assert finish.wait(LONGEST_SECONDS)
         return load_servable(*arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -328,8 +353,8 @@ def test_a_stop_does_not_wait_for_a_load_that_a_request_asked_for(tmp_path: Path
             )
             with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
                 models = model_service_pb2_grpc.ModelServiceStub(channel)
-                answer = models.HandleReloadConfigRequest.future(request, timeout=60)
-                assert loading.wait(30)
+                answer = models.HandleReloadConfigRequest.future(request, timeout=LONGEST_SECONDS)
+                assert loading.wait(LONGEST_SECONDS)
                 server.stop(grace_seconds=0.3)
                 assert answer.code() is grpc.StatusCode.UNAVAILABLE
     # Nothing that the end of a program waits for is still at it.
@@ -342,7 +367,8 @@ def test_a_stop_does_not_wait_for_a_load_that_a_request_asked_for(tmp_path: Path
 def test_a_stop_refuses_requests_that_are_not_complete(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    server = LocalServer({"toy": toy_base_path()})
+    patient = ServerOptions(rest_header_seconds=NEVER_SECONDS, rest_body_seconds=NEVER_SECONDS)
+    server = LocalServer({"toy": toy_base_path()}, options=patient)
     server.start()
     begun = (
         b"POST /v1/models/toy:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{",
@@ -354,8 +380,8 @@ def test_a_stop_refuses_requests_that_are_not_complete(
         connection.sendall(part)
     # So the server has read what was sent before.
     url = f"http://127.0.0.1:{server.rest_port}/v1/models/toy"
-    assert requests.get(url, timeout=20).status_code == 200
-    server.stop(grace_seconds=20)
+    assert requests.get(url, timeout=LONGEST_SECONDS).status_code == 200
+    server.stop(grace_seconds=LONGEST_SECONDS)
     answers = [connection.recv(1000) for connection in connections]
     assert answers[0].startswith(b"HTTP/1.1 503 Service Unavailable")
     assert answers[0].endswith(b'{"error": "The server is stopping"}')
@@ -373,7 +399,7 @@ def test_a_request_that_takes_longer_than_a_stop_allows_is_refused(
 
     def slow(*arguments: Any) -> Any:
         begun.set()
-        assert finish.wait(60)
+        assert finish.wait(LONGEST_SECONDS)
         return run(*arguments)
 
     server = LocalServer({"toy": toy_base_path()})
@@ -381,8 +407,10 @@ def test_a_request_that_takes_longer_than_a_stop_allows_is_refused(
     monkeypatch.setattr(Servable, "run", slow)
     url = f"http://127.0.0.1:{server.rest_port}/v1/models/toy:predict"
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(requests.post, url, json={"inputs": toy_rows()}, timeout=60)
-        assert begun.wait(20)
+        answer = pool.submit(
+            requests.post, url, json={"inputs": toy_rows()}, timeout=LONGEST_SECONDS
+        )
+        assert begun.wait(LONGEST_SECONDS)
         server.stop(grace_seconds=0.1)
         finish.set()
         assert answer.result().status_code == 503

@@ -19,6 +19,7 @@ from serving.server import LocalServer, metrics
 from serving.server.errors import RequestError, not_found
 from tests.serving.deploy.metrics import METRICS
 from tests.serving.server.numbered_model import add_request, put_numbered_model
+from tests.waiting import LONGEST_SECONDS as SECONDS
 
 
 def samples(name: str) -> dict[tuple[tuple[str, str], ...], float]:
@@ -96,7 +97,6 @@ def test_buckets_are_tensorflow_servings() -> None:
     assert sorted(bounds)[:3] == pytest.approx([10, 18, 32.4])
 
 
-SECONDS = 20
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
 HEADERS = {"traceparent": f"00-{TRACE}-{PARENT}-01"}

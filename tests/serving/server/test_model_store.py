@@ -14,6 +14,7 @@ from serving.server.errors import RequestError
 from serving.server.model_store import ModelStore
 from serving.server.server_files import ModelSettings, VersionPolicy
 from tests.serving.server.numbered_model import put_numbered_model
+from tests.waiting import LONGEST_SECONDS
 
 
 def settings(base: Path, policy: str = "latest", name: str = "toy", **labels: int) -> ModelSettings:
@@ -207,7 +208,7 @@ def test_changes_are_told_in_the_order_in_which_they_happen(
         is_ready = store.is_ready
         if not telling.is_set():
             telling.set()
-            go_on.wait(30)
+            go_on.wait(LONGEST_SECONDS)
         told.append(is_ready)
 
     def reload() -> None:
@@ -219,11 +220,11 @@ def test_changes_are_told_in_the_order_in_which_they_happen(
     if first == "reload":
         threads.reverse()
     threads[0].start()
-    assert telling.wait(30)
+    assert telling.wait(LONGEST_SECONDS)
     if first == "reload":
         put_numbered_model(tmp_path, 1)  # which the poll finds
     threads[1].start()
-    threads[1].join(0.3)  # time enough to overtake, if it could
+    threads[1].join(0.3)  # Time to overtake, for a store that would let it; ours never does.
     go_on.set()
     for thread in threads:
         thread.join()

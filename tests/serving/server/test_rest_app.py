@@ -40,8 +40,7 @@ from tests.serving.toy_ranker import (
     toy_row_scores,
     toy_rows,
 )
-
-SECONDS = 20
+from tests.waiting import LONGEST_SECONDS as SECONDS
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,7 @@ import yaml
 from serving.server.errors import RequestError
 from serving.server.rest_app import target_of
 from tests.fuzz.rest_api import DESCRIPTION, served_models
-
-SECONDS = 20
+from tests.waiting import LONGEST_SECONDS as SECONDS
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import requests
 from serving.options import ServerOptions
 from serving.server import LocalServer
 from tests.serving.guide_models import guide_base_paths
+from tests.waiting import LONGEST_SECONDS as SECONDS
 
-SECONDS = 20
 EMPTY = "the JSON cannot be parsed: Expecting value: line 1 column 1 (char 0)"
 UNEVEN = "lists must be nested evenly, as their first elements are:"
 IDS = "an object with the keys item_id, user_id"

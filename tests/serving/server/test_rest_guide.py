@@ -15,8 +15,8 @@ from serving.options import ServerOptions
 from serving.server import LocalServer
 from serving.server.server_files import ModelSettings
 from tests.serving.guide_models import guide_base_paths
+from tests.waiting import LONGEST_SECONDS as SECONDS
 
-SECONDS = 20
 OK = {"error_code": "OK", "error_message": ""}
 AVAILABLE = {
     "model_version_status": [{"version": "123", "state": "AVAILABLE", "status": OK}],

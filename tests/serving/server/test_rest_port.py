@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import ssl
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 import requests
+import uvicorn
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 
@@ -24,7 +26,7 @@ from serving.server import LocalServer
 from serving.server.rest_port import RestPort, TlsSettings, address_of, read_tls_settings
 from tests.serving.server.certificates import make_certificates, ssl_config
 from tests.serving.server.numbered_model import add_request, answer_of, put_numbered_model
-from tests.waiting import wait_until
+from tests.waiting import LONGEST_SECONDS
 
 
 async def application(scope, receive, send) -> None:
@@ -35,16 +37,16 @@ async def application(scope, receive, send) -> None:
 def test_a_free_port_answers_until_it_is_stopped() -> None:
     port = RestPort(application, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{port.port}/hello"
-    assert requests.get(url, timeout=20).text == "/hello"
+    assert requests.get(url, timeout=LONGEST_SECONDS).text == "/hello"
     port.stop(1)
     with pytest.raises(requests.exceptions.ConnectionError):
-        requests.get(url, timeout=20)
+        requests.get(url, timeout=LONGEST_SECONDS)
     assert "rest" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_an_address_of_ipv6_is_listened_on() -> None:
     port = RestPort(application, "::1", 0)
-    assert requests.get(f"http://[::1]:{port.port}/hello", timeout=20).text == "/hello"
+    assert requests.get(f"http://[::1]:{port.port}/hello", timeout=LONGEST_SECONDS).text == "/hello"
     with pytest.raises(CommandError, match=rf"the REST port \[::1\]:{port.port} cannot be opened"):
         RestPort(application, "::1", port.port)
     port.stop(1)
@@ -62,9 +64,43 @@ async def reading(scope, receive, send) -> None:
         await PlainTextResponse("read")(scope, receive, send)
 
 
+LIMIT = 1000.0
+"""Seconds, for whatever has a time; nobody waits for them, see `Clock`."""
+
+
+class Clock:
+    """The time of a port's event loop: that of the machine, and what a test adds to it."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def shown_to(self, app):
+        """An application whose loop goes by this clock from its first request on."""
+
+        async def within(scope, receive, send) -> None:
+            self._loop = asyncio.get_running_loop()
+            self._loop.time = lambda: time.monotonic() + self._ahead
+            await app(scope, receive, send)
+
+        return within
+
+    def move(self, seconds: float) -> None:
+        """Lets time pass, and waits until what is due has happened."""
+        assert self._loop is not None
+        happened = threading.Event()
+        self._ahead += seconds
+        then = happened.set
+        for _ in range(3):  # turns of the loop: what is due, what follows from it, and its end
+            then = functools.partial(self._loop.call_soon_threadsafe, then)
+        then()
+        assert happened.wait(LONGEST_SECONDS)
+
+
 @contextlib.contextmanager
 def opened(app=reading, **options: float) -> Iterator[RestPort]:
-    port = RestPort(app, "127.0.0.1", 0, options=ServerOptions(**options))
+    times = dict.fromkeys(("rest_header_seconds", "rest_body_seconds"), LIMIT)
+    port = RestPort(app, "127.0.0.1", 0, options=ServerOptions(**times | options))
     try:
         yield port
     finally:
@@ -72,7 +108,9 @@ def opened(app=reading, **options: float) -> Iterator[RestPort]:
 
 
 def connected(port: RestPort, begun: bytes = b"", peer: str = "127.0.0.1") -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", port.port), 20, source_address=(peer, 0))
+    connection = socket.create_connection(
+        ("127.0.0.1", port.port), LONGEST_SECONDS, source_address=(peer, 0)
+    )
     connection.sendall(begun)
     return connection
 
@@ -94,8 +132,24 @@ def response_on(connection: socket.socket) -> bytes:
     return received
 
 
+def is_silent(connection: socket.socket) -> bool:
+    """Whether nothing comes, not even an end."""
+    connection.setblocking(False)
+    try:
+        connection.recv(1)
+    except BlockingIOError:
+        return True
+    finally:
+        connection.settimeout(LONGEST_SECONDS)
+    return False
+
+
 def is_served(port: RestPort) -> bool:
-    return requests.post(f"http://127.0.0.1:{port.port}/hello", b"x", timeout=20).text == "read"
+    """Asks over a connection of its own; what others had sent before is read then."""
+    return (
+        requests.post(f"http://127.0.0.1:{port.port}/hello", b"x", timeout=LONGEST_SECONDS).text
+        == "read"
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,38 +162,54 @@ def is_served(port: RestPort) -> bool:
     ids=["nothing", "header", "body"],
 )
 def test_slow_requests_are_closed_and_others_are_served(begun: bytes, answer: bytes) -> None:
-    with opened(rest_header_seconds=0.4, rest_body_seconds=0.4) as port:
+    clock = Clock()
+    with opened(clock.shown_to(reading)) as port:
         slow = connected(port, begun)
-        # A machine that is busy may be late with another request, too.
-        wait_until(lambda: is_served(port))
+        assert is_served(port)
+        clock.move(0.9 * LIMIT)
+        assert is_served(port) and is_silent(slow)
+        clock.move(0.2 * LIMIT)
         received = rest_of(slow)
         assert received.startswith(answer) if answer else not received
-        wait_until(lambda: is_served(port))
+        assert is_served(port)
 
 
 def test_a_byte_now_and_then_gives_no_more_time() -> None:
-    with opened(rest_header_seconds=0.4, rest_body_seconds=0.4) as port:
+    clock = Clock()
+    with opened(clock.shown_to(reading)) as port:
         for begun in (HEADER, BODY):
             slow = connected(port, begun)
             with pytest.raises(OSError), slow:
-                while True:  # until the connection is closed
+                for _ in range(20):  # until the connection is closed
                     slow.sendall(b"a")
-                    time.sleep(0.02)
+                    assert is_served(port)
+                    clock.move(0.3 * LIMIT)
 
 
 def test_a_second_request_has_its_own_time() -> None:
-    with opened(rest_header_seconds=1.5, rest_keep_alive_seconds=60) as port:
+    clock = Clock()
+    with opened(clock.shown_to(reading), rest_keep_alive_seconds=100 * LIMIT) as port:
         connection = connected(port, BODY + b"b" * 95)
         assert response_on(connection).startswith(b"HTTP/1.1 200")
+        clock.move(0.9 * LIMIT)
         connection.sendall(HEADER)
+        assert is_served(port)
+        clock.move(0.9 * LIMIT)
+        assert is_served(port) and is_silent(connection)
+        clock.move(0.2 * LIMIT)
         assert rest_of(connection).startswith(b"HTTP/1.1 408")
 
 
 def test_an_idle_connection_is_closed() -> None:
-    with opened(rest_keep_alive_seconds=0.2) as port:
+    clock = Clock()
+    with opened(clock.shown_to(reading), rest_keep_alive_seconds=LIMIT) as port:
         connection = connected(port, BODY + b"b" * 95)
-        received = rest_of(connection)
+        received = response_on(connection)
         assert received.startswith(b"HTTP/1.1 200") and received.endswith(b"read")
+        clock.move(0.9 * LIMIT)
+        assert is_served(port) and is_silent(connection)
+        clock.move(0.2 * LIMIT)
+        assert rest_of(connection) == b""
 
 
 @pytest.mark.parametrize("begun", [b"", HEADER, BODY], ids=["nothing", "header", "body"])
@@ -155,7 +225,7 @@ def test_many_slow_connections_lock_nobody_out(begun: bytes) -> None:
         for _ in range(12):
             slow.append(connected(port, begun))
             # A request is being answered, not waited for, until it asks for the rest of its body.
-            assert begun != BODY or called.acquire(timeout=20)
+            assert begun != BODY or called.acquire(timeout=LONGEST_SECONDS)
         assert is_served(port)
         # The first ones made room for those that came later.
         for connection in slow[:7]:
@@ -189,12 +259,12 @@ def test_where_all_connections_are_being_answered_another_is_refused() -> None:
 
     with opened(busy, max_rest_connections=2) as port, ThreadPoolExecutor(2) as pool:
         url = f"http://127.0.0.1:{port.port}/hello"
-        answers = [pool.submit(requests.get, url, timeout=20) for _ in range(2)]
-        assert entered.acquire(timeout=20) and entered.acquire(timeout=20)
-        assert requests.get(url, timeout=20).status_code == 503
+        answers = [pool.submit(requests.get, url, timeout=LONGEST_SECONDS) for _ in range(2)]
+        assert entered.acquire(timeout=LONGEST_SECONDS) and entered.acquire(timeout=LONGEST_SECONDS)
+        assert requests.get(url, timeout=LONGEST_SECONDS).status_code == 503
         finish.set()
         assert [answer.result().text for answer in answers] == ["/hello"] * 2
-        assert requests.get(url, timeout=20).text == "/hello"
+        assert requests.get(url, timeout=LONGEST_SECONDS).text == "/hello"
 
 
 def test_an_answer_that_nobody_reads_is_given_up() -> None:
@@ -214,23 +284,36 @@ def test_an_answer_that_nobody_reads_is_given_up() -> None:
 
     with opened(endless, rest_body_seconds=0.4) as port:
         with connected(port, HEADER + b"Content-Length: 0\r\n\r\n"):
-            assert given_up.wait(20)
+            assert given_up.wait(LONGEST_SECONDS)
 
 
-def test_the_time_for_requests_under_way_is_rounded_up() -> None:
-    started = threading.Event()
+def test_the_time_for_requests_under_way_is_rounded_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started, stopping = threading.Event(), threading.Event()
+    allowed: list[float | None] = []
+    shutdown = uvicorn.Server.shutdown
+
+    async def observed(server: uvicorn.Server, **arguments) -> None:
+        allowed.append(server.config.timeout_graceful_shutdown)
+        stopping.set()
+        await shutdown(server, **arguments)
 
     async def slow(scope, receive, send) -> None:
         started.set()
-        await asyncio.sleep(1.3)
+        while not stopping.is_set():
+            await asyncio.sleep(0.01)
         await application(scope, receive, send)
 
+    monkeypatch.setattr(uvicorn.Server, "shutdown", observed)
     port = RestPort(slow, "127.0.0.1", 0)
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(requests.get, f"http://127.0.0.1:{port.port}/hello", timeout=20)
-        assert started.wait(20)
-        port.stop(1.4)
+        url = f"http://127.0.0.1:{port.port}/hello"
+        answer = pool.submit(requests.get, url, timeout=LONGEST_SECONDS)
+        assert started.wait(LONGEST_SECONDS)
+        port.stop(LONGEST_SECONDS - 0.6)
         assert answer.result().text == "/hello"
+    assert allowed == [LONGEST_SECONDS]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -249,7 +332,6 @@ def test_a_server_that_cannot_start_closes_its_port(monkeypatch: pytest.MonkeyPa
 
 
 AUTHORITY, SERVER, CLIENT = make_certificates()
-SECONDS = 20
 
 
 def read(tmp_path: Path, **values: str | bool) -> TlsSettings:
@@ -271,7 +353,7 @@ def served_over_tls(tmp_path: Path, settings: TlsSettings) -> LocalServer:
 def predict(port: int, credentials: grpc.ChannelCredentials) -> list[float]:
     with grpc.secure_channel(f"127.0.0.1:{port}", credentials) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        return answer_of(stub.Predict(add_request([1.0]), SECONDS))
+        return answer_of(stub.Predict(add_request([1.0]), LONGEST_SECONDS))
 
 
 def test_both_ports_show_the_certificate(tmp_path: Path) -> None:
@@ -281,11 +363,11 @@ def test_both_ports_show_the_certificate(tmp_path: Path) -> None:
         trusting = grpc.ssl_channel_credentials(AUTHORITY.certificate.encode())
         assert predict(server.grpc_port, trusting) == [3.0]
         url = f"https://127.0.0.1:{server.rest_port}/v1/models/numbered"
-        assert requests.get(url, verify=str(authority), timeout=SECONDS).status_code == 200
+        assert requests.get(url, verify=str(authority), timeout=LONGEST_SECONDS).status_code == 200
         with pytest.raises(requests.exceptions.SSLError):
-            requests.get(url, timeout=SECONDS)
+            requests.get(url, timeout=LONGEST_SECONDS)
         with pytest.raises(requests.exceptions.ConnectionError):
-            requests.get(url.replace("https", "http"), timeout=SECONDS)
+            requests.get(url.replace("https", "http"), timeout=LONGEST_SECONDS)
         with pytest.raises(grpc.RpcError):
             predict(server.grpc_port, grpc.ssl_channel_credentials(CLIENT.certificate.encode()))
 
@@ -305,10 +387,12 @@ def test_clients_must_show_a_certificate_where_that_is_asked(tmp_path: Path) -> 
             predict(server.grpc_port, unknown)
         url = f"https://127.0.0.1:{server.rest_port}/v1/models/numbered"
         shown = (str(tmp_path / "cert"), str(tmp_path / "key"))
-        known_answer = requests.get(url, verify=str(tmp_path / "ca"), cert=shown, timeout=SECONDS)
+        known_answer = requests.get(
+            url, verify=str(tmp_path / "ca"), cert=shown, timeout=LONGEST_SECONDS
+        )
         assert known_answer.status_code == 200
         with pytest.raises(requests.exceptions.ConnectionError):
-            requests.get(url, verify=str(tmp_path / "ca"), timeout=SECONDS)
+            requests.get(url, verify=str(tmp_path / "ca"), timeout=LONGEST_SECONDS)
 
 
 @pytest.mark.parametrize(
