@@ -31,6 +31,7 @@ ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
         "trainer.comparison",
         "trainer.evaluation",
         "trainer.examples",
+        "trainer.metric_sums",
         "trainer.metrics",
         "trainer.model_kinds",
         "trainer.predictions",

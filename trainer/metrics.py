@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, NotRequired, TypeAlias, TypedDict
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from configs.command_line import CommandError
+from trainer.metric_sums import PairCounts, ScoreSums, TieGroups, exact_mean
 
 _NAMES = {
     "auc": "AUC",
@@ -98,23 +98,9 @@ class RankedLists:
 
     def auc(self) -> np.ndarray:
         """AUC of every list, ties half: float64 [lists], NaN where there is one class only."""
-        if not len(self._lists):
-            return np.full(len(self.sizes), np.nan)
-        tie_starts = np.flatnonzero(
-            np.r_[True, (np.diff(self._lists) != 0) | (np.diff(self._scores) != 0)]
-        )
-        lists = self._lists[tie_starts]
-        tied = np.diff(np.r_[tie_starts, len(self._lists)])
-        positives = np.add.reduceat(self._positive.astype(np.int64), tie_starts)
-        negatives = tied - positives
-        negatives_of_list = self.sizes - self.positives
-        place_after = tie_starts + tied - self._starts[lists]
-        hits_after = self._hits[tie_starts + tied - 1]
-        below = negatives_of_list[lists] - (place_after - hits_after)
-        # Twice the pairs won, so that halves stay whole numbers below 2^53.
-        doubled = np.bincount(lists, positives * (2 * below + negatives), len(self.sizes))
-        possible = 2.0 * self.positives * negatives_of_list
-        return np.divide(doubled, possible, out=np.full(len(possible), np.nan), where=possible > 0)
+        pairs = PairCounts(len(self.sizes))
+        pairs.add(TieGroups.of_samples(self._lists[::-1], self._positive[::-1], self._scores[::-1]))
+        return pairs.auc()
 
     def quality(self) -> dict[str, np.ndarray]:
         """Quality of every list, 0 for a list without a positive row.
@@ -173,8 +159,6 @@ def _ratio(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
     )
 
 
-_EPSILON = np.finfo(np.float64).eps
-
 AUC_OF_CHANCE = 0.5
 
 AnyMetrics: TypeAlias = Mapping[str, Any]
@@ -206,26 +190,13 @@ def evaluate_scores(labels: np.ndarray, scores: np.ndarray, user_ids: np.ndarray
         raise CommandError("AUC needs samples of both classes")
     if not np.isfinite(scores).all():
         raise CommandError("a score is not a finite number")
+    sums = ScoreSums.of_part(labels, scores)
     return Metrics(
-        auc=float(roc_auc_score(labels, scores)),
-        logloss=float(log_losses(labels, scores).mean()),
+        auc=float(sums.pairs.auc()[0]),
+        logloss=sums.logloss(0),
         gauc=grouped_auc(labels, scores, user_ids),
         n=len(labels),
     )
-
-
-def log_losses(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Negative log likelihood of every sample in nats, as scikit-learn's `log_loss` has it.
-
-    Computed in float64; a probability is at least its machine epsilon, so that no loss is infinite.
-
-    Args:
-      labels: [n], 0 or 1.
-      scores: [n], between 0 and 1.
-    """
-    scores = scores.astype(np.float64)
-    likelihoods = np.where(labels > 0, scores, 1 - scores)
-    return -np.log(np.clip(likelihoods, _EPSILON, 1 - _EPSILON))
 
 
 def grouped_auc(labels: np.ndarray, scores: np.ndarray, user_ids: np.ndarray) -> float:
@@ -238,7 +209,7 @@ def grouped_auc(labels: np.ndarray, scores: np.ndarray, user_ids: np.ndarray) ->
     both = ranked.has_both_classes
     if not both.any():
         return AUC_OF_CHANCE
-    return float(np.average(ranked.auc()[both], weights=ranked.sizes[both]))
+    return exact_mean(ranked.auc()[both], ranked.sizes[both])
 
 
 def flat_metrics(metrics: AnyMetrics) -> dict[str, float]:
@@ -282,7 +253,7 @@ def evaluate_lists(
         "auc": candidate_metrics["auc"],
         "logloss": candidate_metrics["logloss"],
         "gauc": candidate_metrics["gauc"],
-        **{name: float(values[ranked.judged].mean()) for name, values in ranked.quality().items()},
+        **{name: exact_mean(values[ranked.judged]) for name, values in ranked.quality().items()},
         "n": candidate_metrics["n"],
         "lists": num_lists,
         "lists_without_positive": int(np.count_nonzero(~ranked.judged)),
@@ -381,7 +352,7 @@ def evaluate_ranks(among_all: Ranks, among_new: Ranks) -> dict[str, float]:
       Means of `rank_values`; and `n`, the number of examples.
     """
     values = rank_values(among_all, among_new)
-    return {name: float(example_values.mean()) for name, example_values in values.items()} | {
+    return {name: exact_mean(example_values) for name, example_values in values.items()} | {
         "n": len(among_all.better)
     }
 

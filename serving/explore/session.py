@@ -24,7 +24,7 @@ from trainer.comparison import Compared, compare_slices
 from trainer.evaluation.part_scores import PartScores, divided_rows
 from trainer.evaluation.slices import slice_names
 from trainer.examples import ExampleStore
-from trainer.metrics import log_losses
+from trainer.metric_sums import log_losses
 from trainer.predictions import SamplePredictions, require_same_examples
 
 _MOST_CHANGED = 200

@@ -53,7 +53,8 @@ from trainer.evaluation.slices import (
     KNOWLEDGE,
     USER_ACTIVITY,
 )
-from trainer.metrics import AUC_OF_CHANCE, RankedLists, display_name, log_losses
+from trainer.metric_sums import log_losses
+from trainer.metrics import AUC_OF_CHANCE, RankedLists, display_name
 from trainer.model_kinds import MODEL_KINDS
 from trainer.predictions import RANK_COLUMNS, SCORE, Predictions, ranks_of
 from trainer.run_folder import RunFolder

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from sklearn.metrics import roc_auc_score
 
 from configs.command_line import CommandError
 from preprocessing.records.contract import ITEM_ID, LABEL
@@ -19,6 +18,7 @@ from serving.c_api import CApiSession, signature_definitions
 from serving.proof.kinds import Arrays
 from serving.proof.samples import ProofSamples, SignatureForms
 from serving.request_features import SCORE
+from trainer.metric_sums import ScoreSums
 
 
 def finite(value: Any) -> Any:
@@ -249,9 +249,9 @@ def compare_quality(
 
 
 def _auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    if not np.isfinite(scores).all() or labels.min() == labels.max():
+    if not np.isfinite(scores).all():
         return math.nan
-    return float(roc_auc_score(labels, scores))
+    return float(ScoreSums.of_part(labels, scores).pairs.auc()[0])
 
 
 def _recall(chosen: np.ndarray, retrieved: np.ndarray) -> float:

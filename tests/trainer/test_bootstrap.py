@@ -6,6 +6,7 @@ import scipy.stats
 from scipy.stats import false_discovery_control
 from sklearn.metrics import roc_auc_score
 
+from trainer.metric_sums import ScoreSums
 from trainer.significance import (
     Difference,
     _auc_of_samples,
@@ -47,6 +48,8 @@ def test_auc_of_everybody_once_is_the_plain_auc_with_ties(samples) -> None:
     for auc in auc_forms(labels, weak[0], np.unique(users, return_inverse=True)[1]):
         expected = pytest.approx([roc_auc_score(labels, weak[0])], abs=1e-12)
         assert auc(np.ones([1, USERS])) == expected
+        # `compare` says what `evaluate` says, to the last bit.
+        assert auc(np.ones([1, USERS])) == ScoreSums.of_part(labels, weak[0]).pairs.auc()
 
 
 # Blocks of the form by users are of 256 samples: none, one and many in a block, few and many ties.

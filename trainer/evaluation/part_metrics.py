@@ -1,9 +1,8 @@
 """All metrics of a part and of its slices, exact, from a table of scores that memory need not hold.
 
 `part_metrics` is what evaluation calls. It reads the table twice: in ascending order of score for
-AUC, loss and calibration, and user by user for GAUC and the quality of lists. What single samples,
-lists and examples add is computed in `trainer.metrics`, as in training; here it is summed up by
-group.
+AUC, loss and calibration, and user by user for GAUC and the quality of lists. What single lists and
+examples add is computed in `trainer.metrics` and summed in `trainer.metric_sums`, as in training.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ from preprocessing.records.contract import LABEL, USER_ID
 from preprocessing.records.hashing import mixed
 from trainer.evaluation.score_table import ROW, ScoreTable
 from trainer.evaluation.slices import MISSING, Slice, WholePart
-from trainer.metrics import AUC_OF_CHANCE, RankedLists, log_losses, rank_values
+from trainer.metric_sums import ExactSums, GroupMeans, ScoreSums, TieGroups
+from trainer.metrics import AUC_OF_CHANCE, RankedLists, rank_values
 from trainer.model_kinds import MODEL_KINDS
 from trainer.predictions import LIST_ID, RANK_COLUMNS, SCORE, ranks_of
 from trainer.significance import bootstrap_auc_difference, bootstrap_mean_difference
@@ -283,7 +283,7 @@ class ReliabilityCurve:
         self._seen = 0
         self._samples = np.zeros(num_bins, np.int64)
         self._positives = np.zeros(num_bins, np.int64)
-        self._score_sum = np.zeros(num_bins)
+        self._scores = ExactSums(num_bins)
         self._lowest = np.full(num_bins, np.inf)
         self._highest = np.full(num_bins, -np.inf)
 
@@ -296,7 +296,7 @@ class ReliabilityCurve:
         # Weighted counts are whole numbers below 2^53, which floats hold exactly.
         self._samples += np.bincount(bins, samples, count).astype(np.int64)
         self._positives += np.bincount(bins, ties.positives, count).astype(np.int64)
-        self._score_sum += np.bincount(bins, samples * ties.scores.astype(np.float64), count)
+        self._scores.add(bins, ties.scores.astype(np.float64), samples)
         np.minimum.at(self._lowest, bins, ties.scores)
         np.maximum.at(self._highest, bins, ties.scores)
         self._seen += int(samples.sum())
@@ -307,7 +307,7 @@ class ReliabilityCurve:
             ReliabilityBin(
                 lowest=float(self._lowest[number]),
                 highest=float(self._highest[number]),
-                mean_score=float(self._score_sum[number] / self._samples[number]),
+                mean_score=self._scores.mean(int(number), int(self._samples[number])),
                 share_positive=float(self._positives[number] / self._samples[number]),
                 n=int(self._samples[number]),
             )
@@ -323,149 +323,6 @@ def calibration_error(bins: list[ReliabilityBin]) -> float:
     """
     total = sum(each.n for each in bins)
     return sum(each.n * abs(each.mean_score - each.share_positive) for each in bins) / total
-
-
-@dataclass(frozen=True)
-class TieGroups:
-    """Samples of one group with one score, counted.
-
-    Attributes:
-      groups: int [m], ascending.
-      scores: [m], ascending within a group.
-      positives: int64 [m].
-      negatives: int64 [m].
-    """
-
-    groups: np.ndarray
-    scores: np.ndarray
-    positives: np.ndarray
-    negatives: np.ndarray
-
-    def where(self, chosen: np.ndarray) -> TieGroups:
-        """Some of them: bool [m]."""
-        return TieGroups(
-            self.groups[chosen], self.scores[chosen], self.positives[chosen], self.negatives[chosen]
-        )
-
-
-class ScoreSums:
-    """What AUC, LogLoss and calibration are computed from, of every group.
-
-    The AUC is the share of pairs of a positive and a negative sample in which the positive one has
-    the higher score, equal scores counting half. Samples come in ascending order of score; the
-    pairs of a positive sample are then the negatives that came before, so whole numbers say all, up
-    to 4e9 samples. The last score of each group waits as a count, because the next batch may go on
-    with it; sums are complete after `finish`.
-
-    Attributes:
-      samples: int64 [groups].
-      positives: int64 [groups].
-      score_sum: float64 [groups].
-      loss_sum: float64 [groups], of negative log likelihoods in nats.
-    """
-
-    def __init__(self, num_groups: int):
-        """Starts with no sample."""
-        self.samples = np.zeros(num_groups, np.int64)
-        self.positives = np.zeros(num_groups, np.int64)
-        self.score_sum = np.zeros(num_groups)
-        self.loss_sum = np.zeros(num_groups)
-        self._negatives_so_far = np.zeros(num_groups, np.int64)
-        self._doubled_pairs = np.zeros(num_groups, np.int64)
-        none = np.zeros(0, np.int64)
-        self._waiting = TieGroups(none, np.zeros(0, np.float32), none, none)
-
-    def add(self, groups: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> TieGroups:
-        """Adds samples.
-
-        Args:
-          groups: int [m].
-          labels: [m], 0 or 1.
-          scores: [m], none lower than any that was added to the same group before.
-
-        Returns:
-          Groups of equal scores that are complete now, those of an earlier batch included.
-        """
-        count = len(self.samples)
-        positive = labels > 0
-        self.samples += np.bincount(groups, minlength=count)
-        self.positives += np.bincount(groups[positive], minlength=count)
-        waiting = self._waiting
-        joined = TieGroups(
-            np.r_[waiting.groups, groups],
-            np.r_[waiting.scores, scores],
-            np.r_[waiting.positives, positive],
-            np.r_[waiting.negatives, ~positive],
-        )
-        ties = _tied(joined)
-        is_last = np.r_[
-            ties.groups[1:] != ties.groups[:-1], np.ones(min(1, len(ties.groups)), bool)
-        ]
-        self._waiting = ties.where(is_last)
-        complete = ties.where(~is_last)
-        self._count(complete)
-        return complete
-
-    def finish(self) -> TieGroups:
-        """Counts what waited for more; call it once, at the end.
-
-        Returns:
-          The last groups of equal scores.
-        """
-        waiting = self._waiting
-        self._waiting = waiting.where(np.zeros(len(waiting.groups), bool))
-        self._count(waiting)
-        return waiting
-
-    def auc(self) -> np.ndarray:
-        """AUC of every group: float64 [groups], NaN where there is one class only."""
-        # Of Python's whole numbers: beyond 2^53 a product of floats would be rounded.
-        possible = 2 * self.positives * (self.samples - self.positives)
-        return np.array(
-            [
-                won / pairs if pairs else np.nan
-                for won, pairs in zip(self._doubled_pairs.tolist(), possible.tolist(), strict=True)
-            ]
-        )
-
-    def _count(self, ties: TieGroups) -> None:
-        """Adds complete groups, so that the order of equal scores makes no difference."""
-        if not len(ties.groups):
-            return
-        count, samples = len(self.samples), ties.positives + ties.negatives
-        losses = ties.positives * log_losses(np.ones(len(samples)), ties.scores)
-        losses += ties.negatives * log_losses(np.zeros(len(samples)), ties.scores)
-        self.loss_sum += np.bincount(ties.groups, losses, count)
-        self.score_sum += np.bincount(ties.groups, samples * ties.scores.astype(np.float64), count)
-        starts = np.flatnonzero(np.r_[True, ties.groups[1:] != ties.groups[:-1]])
-        groups = ties.groups[starts]
-        through = np.cumsum(ties.negatives)
-        before = through - ties.negatives
-        sizes = np.diff(np.r_[starts, len(ties.groups)])
-        below = before - np.repeat(before[starts] - self._negatives_so_far[groups], sizes)
-        pairs = ties.positives * (2 * below + ties.negatives)
-        self._doubled_pairs[groups] += np.add.reduceat(pairs, starts)
-        self._negatives_so_far[groups] += np.add.reduceat(ties.negatives, starts)
-
-
-def _tied(samples: TieGroups) -> TieGroups:
-    """Samples in any order of groups, ascending scores in each -> groups of equal scores."""
-    order = np.argsort(samples.groups, kind="stable")
-    groups, scores = samples.groups[order], samples.scores[order]
-    starts = np.flatnonzero(
-        np.r_[
-            np.ones(min(1, len(groups)), bool),
-            (groups[1:] != groups[:-1]) | (scores[1:] != scores[:-1]),
-        ]
-    )
-    if not len(starts):
-        return samples
-    return TieGroups(
-        groups[starts],
-        scores[starts],
-        np.add.reduceat(samples.positives[order], starts),
-        np.add.reduceat(samples.negatives[order], starts),
-    )
 
 
 class SampleSums:
@@ -511,7 +368,8 @@ class SampleSums:
 
     def missing_class(self, group: int) -> str | None:
         """Why a group has no AUC, known after the first pass; None when it has one."""
-        samples, positives = self._scores.samples[group], self._scores.positives[group]
+        pairs = self._scores.pairs
+        samples, positives = pairs.samples[group], pairs.positives[group]
         if not samples:
             return "no samples"
         if positives in (0, samples):
@@ -524,13 +382,13 @@ class SampleSums:
         `normalised_entropy` is equation 1 of He et al., "Practical Lessons from Predicting Clicks
         on Ads at Facebook" (2014).
         """
-        sums, lists = self._scores, self._lists
-        n, positives = int(sums.samples[group]), int(sums.positives[group])
+        pairs, lists = self._scores.pairs, self._lists
+        n, positives = int(pairs.samples[group]), int(pairs.positives[group])
         base_rate = positives / n if n else None
-        logloss = float(sums.loss_sum[group] / n) if n else None
-        mean_score = float(sums.score_sum[group] / n) if n else None
+        logloss = self._scores.logloss(group) if n else None
+        mean_score = self._scores.mean_score(group) if n else None
         metrics: Metrics = {
-            "auc": None if self.missing_class(group) else float(sums.auc()[group]),
+            "auc": None if self.missing_class(group) else float(pairs.auc()[group]),
             "logloss": logloss,
             **lists.gauc(group),
             "normalised_entropy": _quotient(logloss, _entropy(base_rate)),
@@ -564,40 +422,6 @@ def _entropy(rate: float | None) -> float:
 
 def _quotient(numerator: float | None, denominator: float | None) -> float | None:
     return numerator / denominator if numerator is not None and denominator else None
-
-
-class GroupMeans:
-    """Weighted means of values by name, of every group.
-
-    Attributes:
-      weights: int64 [groups], sums of weights; numbers of values where none have weights.
-    """
-
-    def __init__(self, num_groups: int):
-        """Starts without values."""
-        self.weights = np.zeros(num_groups, np.int64)
-        self._sums: dict[str, np.ndarray] = {}
-
-    def add(
-        self,
-        groups: np.ndarray,
-        values: Mapping[str, np.ndarray],
-        weights: np.ndarray | None = None,
-    ) -> None:
-        """Adds values: name -> float64 [m], of groups int [m], with weights int [m] or 1 each."""
-        count = len(self.weights)
-        self.weights += np.bincount(groups, weights, count).astype(np.int64)
-        for name, added in values.items():
-            sums = self._sums.setdefault(name, np.zeros(count))
-            sums += np.bincount(groups, added if weights is None else added * weights, count)
-
-    def means(self, group: int) -> dict[str, float | None]:
-        """Means of a group; None if no value was added."""
-        weight = self.weights[group]
-        return {
-            name: float(sums[group] / weight) if weight else None
-            for name, sums in self._sums.items()
-        }
 
 
 class ListSums:
