@@ -18,6 +18,7 @@ from configs.completion import SHELLS
 from configs.loading import load_section
 from configs.scenario import Scenario
 from configs.schema import editor_schema
+from tests.waiting import LONGEST_SECONDS
 
 CONFIG = "configs/movielens_small.yaml"
 
@@ -80,6 +81,8 @@ def test_doctor_tells_what_is_there_and_what_to_do(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, endpoint: str
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    monkeypatch.setattr(configs.doctor, "_ENDPOINT_SECONDS", LONGEST_SECONDS)
+    monkeypatch.setattr(configs.doctor, "_LEAST_DISK", 0)  # There may be little on this machine.
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -111,9 +114,11 @@ def test_doctor_finds_what_is_missing(
 ) -> None:
     monkeypatch.setattr(configs.doctor, "_LIBRARIES", ("pydantic", "no-such-package"))
     monkeypatch.setattr(configs.doctor, "_OLDEST_PYTHON", (99, 0))
+    monkeypatch.setattr(configs.doctor, "_LEAST_DISK", 1e30)
     code, out, err = run(capsys, "doctor", "--port", 0, "--json")
     states = {one["check"]: one["state"] for one in json.loads(out)["findings"]}
     assert code == 1 and states["Python"] == states["libraries"] == "error"
+    assert states["disk"] == "warning"
     assert "not installed: no-such-package; run 'make setup'" in err
 
 

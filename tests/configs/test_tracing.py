@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from configs.tracing import NO_SPAN, current_span, span, spans_recorded, traces_sent
+from tests.waiting import LONGEST_SECONDS
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -179,6 +180,7 @@ def test_spans_go_to_a_collector(environment: pytest.MonkeyPatch) -> None:
         address = f"http://127.0.0.1:{server.server_port}"
         environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
         environment.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=movies")
+        environment.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", str(round(LONGEST_SECONDS)))
         with traces_sent("program"), span("chat toy", "client"):
             pass
         server.shutdown()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -81,7 +80,7 @@ class EmbeddingsServer(OpenAIServer):
             self.calls.append(call)
             self.texts.update(call.texts)
         reply = self._behaviour(call)
-        time.sleep(reply.delay)
+        self.wait(reply)
         return reply
 
     def sent(self, body: dict[str, Any], reply: Reply) -> None:

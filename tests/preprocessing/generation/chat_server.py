@@ -80,6 +80,7 @@ class OpenAIServer(ABC):
     def __init__(self, address: str):
         self._address = address
         self._lock = threading.Lock()
+        self._stopping = threading.Event()
         self._server = _Server(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
 
@@ -89,8 +90,13 @@ class OpenAIServer(ABC):
         try:
             yield self
         finally:
+            self._stopping.set()
             self._server.shutdown()
             self._server.server_close()
+
+    def wait(self, reply: Reply) -> None:
+        """Waits as long as the reply is to be late, or until the server stops."""
+        self._stopping.wait(reply.delay)
 
     @abstractmethod
     def answer(self, body: dict[str, Any], authorization: str) -> Reply:
@@ -174,7 +180,7 @@ class ChatServer(OpenAIServer):
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
         reply = self._behaviour(call)
-        time.sleep(reply.delay)
+        self.wait(reply)
         with self._lock:
             self._at_once -= 1
         return reply

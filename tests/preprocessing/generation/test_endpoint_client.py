@@ -26,14 +26,14 @@ from preprocessing.openai_connection import (
 )
 from preprocessing.prompting.token_costs import Prices
 from tests.preprocessing.generation.chat_server import Reply, chat_server, completion, failure
-from tests.waiting import wait_until
+from tests.waiting import LONGEST_SECONDS, NEVER_SECONDS, wait_until
 
 ANSWER = ChatResponse("Noir.", "stop", None, Usage(2, 3))
 
 
 @pytest.fixture
 def run(tmp_path, parameters):
-    def answer(complete, texts, stop=None, tokens=None, **limits):
+    def answer(complete, texts, stop=None, tokens=None, budget=None, **limits):
         client = EndpointClient(
             complete=complete,
             parameters=parameters,
@@ -42,7 +42,7 @@ def run(tmp_path, parameters):
                 **{"concurrency": 3, "retries": 1, "retry_delay_seconds": 0.0,
                    "stop_after_failures": 5, **limits}
             ),
-            budget=Budget(tokens, None, Prices(1.0, 1.0)),
+            budget=budget or Budget(tokens, None, Prices(1.0, 1.0)),
             stop=stop or threading.Event(),
             expected_calls=len(texts),
         )  # fmt: skip
@@ -54,7 +54,7 @@ def run(tmp_path, parameters):
 
 
 def test_all_requests_are_answered_with_as_many_calls_at_once_as_allowed(run):
-    meeting = threading.Barrier(3, timeout=10)
+    meeting = threading.Barrier(3, timeout=LONGEST_SECONDS)
 
     def complete(request: ChatRequest) -> ChatResponse:
         meeting.wait()  # passes only when three calls are in flight together
@@ -120,18 +120,24 @@ def test_failures_are_reported_and_successes_end_the_row(run):
 
 
 def test_an_unusable_endpoint_ends_the_run_and_keeps_what_is_in_flight(run):
-    together = threading.Barrier(2, timeout=10)
-    refused = threading.Event()
+    together = threading.Barrier(2, timeout=LONGEST_SECONDS)
+    noticed = threading.Event()
+
+    class Noticing(Budget):
+        def release(self, usage: Usage) -> None:
+            super().release(usage)
+            noticed.set()
 
     def complete(request: ChatRequest) -> ChatResponse:
         together.wait()
         if request.prompt == "bad key":
-            refused.set()
             raise EndpointUnusable("http_401", "wrong key")
-        refused.wait(10)
+        assert noticed.wait(LONGEST_SECONDS)
         return ANSWER
 
-    report, answers = run(complete, ["bad key", "in flight", "later"], concurrency=2)
+    budget = Noticing(None, None, Prices(1.0, 1.0))
+    texts = ["bad key", "in flight", "later"]
+    report, answers = run(complete, texts, budget=budget, concurrency=2)
     assert (report.stopped, report.problem) == ("endpoint", "wrong key")
     assert set(answers) == {"in flight"} and report.failures == {}
 
@@ -174,7 +180,7 @@ def test_what_is_paid_is_stored_when_the_prompt_file_fails(tmp_path, parameters)
     in_flight = threading.Event()
 
     def complete(request: ChatRequest) -> ChatResponse:
-        in_flight.wait(10)
+        in_flight.wait(LONGEST_SECONDS)
         return ANSWER
 
     def pending():
@@ -202,7 +208,9 @@ GOOD = completion("A shark.").body
 BOMB = gzip.compress(b" " * (32 << 20) + GOOD)
 
 
-def call(reply: Reply, parameters, timeout: float = 5.0, key: str | None = KEY, stop=None):
+def call(
+    reply: Reply, parameters, timeout: float = LONGEST_SECONDS, key: str | None = KEY, stop=None
+):
     with chat_server(lambda call: reply) as server:
         api_key = None if key is None else ApiKey(key)
         endpoint = OpenAIEndpoint(server.url, api_key, parameters, timeout, stop)
@@ -303,7 +311,7 @@ def test_names_that_are_no_text_can_be_stored(parameters):
 @pytest.mark.parametrize(
     "reply",
     [
-        Reply(GOOD, delay=2.0),
+        Reply(GOOD, delay=NEVER_SECONDS),
         Reply(GOOD, drip=0.05),
         Reply(b"x" * 100, 500, drip=0.05),
         Reply(GOOD, headers_drip=0.05),
@@ -318,11 +326,12 @@ def test_a_late_answer_is_a_timeout_however_it_comes(parameters, reply):
 def test_a_stopped_run_waits_for_no_answer_that_is_late(parameters, monkeypatch):
     stop = threading.Event()
     stop.set()
+    monkeypatch.setattr(openai_connection, "STOP_GRACE_SECONDS", LONGEST_SECONDS)
     response, _ = call(Reply(GOOD), parameters, stop=stop)
     assert response.text == "A shark."
     monkeypatch.setattr(openai_connection, "STOP_GRACE_SECONDS", 0.1)
     with pytest.raises(Interrupted):
-        call(Reply(GOOD, delay=3.0), parameters, timeout=60.0, stop=stop)
+        call(Reply(GOOD, delay=NEVER_SECONDS), parameters, timeout=NEVER_SECONDS, stop=stop)
 
 
 TRICKY_KEY = "sk-a+b/c'd\\e=="

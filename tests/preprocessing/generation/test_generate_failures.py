@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import os
 import signal
@@ -29,7 +30,7 @@ from tests.preprocessing.generation.generate_command import (
     generate,
     reasons,
 )
-from tests.waiting import wait_until
+from tests.waiting import LONGEST_SECONDS, NEVER_SECONDS, wait_until
 
 pytestmark = pytest.mark.usefixtures("key_in_the_environment")
 
@@ -104,7 +105,7 @@ def test_a_misbehaving_endpoint(capsys, prompt_file, tmp_path):
 
 def test_a_slow_endpoint_times_out(capsys, prompt_file, tmp_path):
     def behave(call: Call) -> Reply:
-        return Reply(echo(call).body, delay=3.0 if call.prompt == "slow" else 0.0)
+        return Reply(echo(call).body, delay=NEVER_SECONDS if call.prompt == "slow" else 0.0)
 
     with chat_server(behave) as server:
         generate(capsys, prompt_file(["quick"]), tmp_path / "out", *endpoint(server))
@@ -278,9 +279,18 @@ def test_a_full_disk_under_the_outputs_is_named(capsys, prompt_file, tmp_path, n
         assert (code, summary["answered"], server.calls.total()) == (0, 1, 1)
 
 
+_PATIENT = f"""
+import sys
+from preprocessing import openai_connection
+openai_connection.STOP_GRACE_SECONDS = {NEVER_SECONDS}
+from preprocessing.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def command(prompts: str, out: Path, server: ChatServer, *more: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "preprocessing", "generate", "--prompts", prompts, "--out", str(out),
+        [sys.executable, "-c", _PATIENT, "generate", "--prompts", prompts, "--out", str(out),
          *endpoint(server), "--concurrency", "4", *more],
         cwd=Path(__file__).parents[3], stderr=subprocess.PIPE, text=True, env=os.environ.copy(),
     )  # fmt: skip
@@ -311,11 +321,11 @@ def test_a_killed_run_repeats_at_most_the_calls_in_flight(capsys, prompt_file, t
 
 def test_ctrl_c_stops_cleanly(capsys, prompt_file, tmp_path):
     prompts = prompt_file(f"film {number}" for number in range(40))
-    stopping = threading.Event()
+    stopping, turns = threading.Event(), itertools.count()
 
     def behave(call: Call) -> Reply:
-        if server.calls.total() > 8:
-            stopping.wait(60)
+        if next(turns) >= 8:
+            stopping.wait(LONGEST_SECONDS)
         return echo(call)
 
     with chat_server(behave) as server:
@@ -341,7 +351,7 @@ def test_two_runs_never_share_a_store(capsys, prompt_file, tmp_path):
     refused = threading.Event()
 
     def behave(call: Call) -> Reply:
-        refused.wait(60)
+        refused.wait(LONGEST_SECONDS)
         return echo(call)
 
     with chat_server(behave) as server:
