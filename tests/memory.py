@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ def most_held(work: Callable[[], object]) -> int:
     Of Python and NumPy (tracemalloc), and of Arrow, whose most is added, even of another moment.
     What C++ libraries take for themselves, such as DuckDB and TensorFlow, is not seen.
     """
+    gc.collect()  # Or how much of the work's garbage is still there depends on what was before.
     tracemalloc.start()
     try:
         by_arrow = most_held_by_arrow(work)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import LONGEST_SECONDS
+
 PASSING = "def test_it():\n    assert True\n"
 FAILING = "def test_it():\n    assert False\n"
 SLOW = "import pytest\n\n\n@pytest.mark.slow\ndef test_it():\n    assert False\n"
@@ -31,6 +33,6 @@ def test_exit_code(repository_root: Path, tmp_path: Path, source: str, expected:
         cwd=tmp_path,
         env=environment,
         capture_output=True,
-        timeout=60,
+        timeout=LONGEST_SECONDS,
     )
     assert finished.returncode == expected, finished.stdout.decode()

@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import scale
+from benchmarks import measuring, scale
 from benchmarks.measuring import run_measured
 
 WORK = """
-import time
+import os, time
 held = b"x" * (64 << 20)
 open({path!r}, "wb").write(held)
 end = time.process_time() + 0.3
 while time.process_time() < end:
     pass
 time.sleep(0.5)
+while not os.path.exists({seen!r}):
+    time.sleep(0.01)
 """
 BEGINS_WORK = """
 import subprocess, sys
@@ -26,8 +28,20 @@ print("done")
 """
 
 
-def test_a_command_is_measured_with_its_children(tmp_path: Path) -> None:
-    work = WORK.format(path=str(tmp_path / "file"))
+def test_a_command_is_measured_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, look = tmp_path / "seen", measuring._tree_megabytes
+
+    def looked(root: int) -> float:
+        megabytes = look(root)
+        if megabytes > 64:
+            seen.touch()
+        return megabytes
+
+    # However late the looks are, one of them comes before the end.
+    monkeypatch.setattr(measuring, "_tree_megabytes", looked)
+    work = WORK.format(path=str(tmp_path / "file"), seen=str(seen))
     used = run_measured([sys.executable, "-c", BEGINS_WORK.format(work=work)])
     assert used.output == "done\n"
     assert used.cpu_seconds >= 0.3 and used.seconds >= 0.8

@@ -25,8 +25,8 @@ def test_the_server_keeps_nothing_of_requests() -> None:
 
 def test_memory_that_is_held_is_seen() -> None:
     before = resident_megabytes(os.getpid())
-    held = np.ones(64 << 17)  # 64 MB
-    assert 60 < resident_megabytes(os.getpid()) - before < 80
+    held = np.ones(256 << 17)  # 256 MB; what else this process takes or gives back is much less
+    assert 200 < resident_megabytes(os.getpid()) - before < 320
     del held
     with pytest.raises((ProcessLookupError, FileNotFoundError)):
         resident_megabytes(2**22 + 1)
