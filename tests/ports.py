@@ -6,6 +6,8 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
+import pytest
+
 
 @contextlib.contextmanager
 def free_ports(count: int) -> Iterator[list[int]]:
@@ -27,3 +29,16 @@ def is_open(port: int) -> bool:
     """True when something listens to the port."""
     with socket.socket() as client:
         return client.connect_ex(("localhost", port)) == 0
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has an address of IPv6 to listen on, which containers may lack."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")

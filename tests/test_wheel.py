@@ -349,11 +349,11 @@ from reki.serving.client import RankingClient, RestRankingClient, UserRequest
 
 user, candidates = UserRequest(**json.loads(sys.argv[3])), ["a", "über", "ccc"]
 with (
-    RankingClient(f"127.0.0.1:{sys.argv[1]}", "toy", 20) as grpc_client,
-    RestRankingClient(f"http://127.0.0.1:{sys.argv[2]}", "toy", 20) as rest_client,
+    RankingClient(f"127.0.0.1:{sys.argv[1]}", "toy", 120) as grpc_client,
+    RestRankingClient(f"http://127.0.0.1:{sys.argv[2]}", "toy", 120) as rest_client,
 ):
     for client in (grpc_client, rest_client):
-        client.wait_until_ready(20)
+        client.wait_until_ready(120)
         print(json.dumps(client.rank(user, candidates).tolist()))
 assert not [name for name in sys.modules if name.startswith("tensorflow")]
 """
@@ -511,7 +511,7 @@ def test_the_commands_of_the_page_in_both_forms(python: Path, tmp_path: Path) ->
     for name in ("export", "again"):
         with (
             LocalServer({"m": tmp_path / "out" / name}) as server,
-            RankingClient(f"127.0.0.1:{server.grpc_port}", "m", 20) as client,
+            RankingClient(f"127.0.0.1:{server.grpc_port}", "m", 120) as client,
         ):
             user = UserRequest.from_history("u1", ["1", "2"], [5.0, 3.5])
             scores.append(client.rank(user, ["3", "41", "unseen"]))

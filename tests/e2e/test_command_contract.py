@@ -131,10 +131,10 @@ JOB = {
     "trainer compare": ("tuning/trial0001", RUN, "--json"),
     "trainer experiment": (*SCENARIO, "--dry-run"),
     "serving export": (RUN, "--out", "export", "--proof", "quick", "--json"),
-    "serving predict": ("--request", "request.json", "--json"),
+    "serving predict": ("--request", "request.json", "--timeout-seconds", "120", "--json"),
     "serving loadtest": (
         *("--examples", "work", "--rate", "20", "--seconds", "0.3", "--warmup-seconds", "0.1"),
-        *("--candidates", "1", "--out", "load", "--json"),
+        *("--candidates", "1", "--timeout-seconds", "120", "--out", "load", "--json"),
     ),
     "serving refresh": ("--model", "export", "--answers", "new_answers.jsonl", "--json"),
     "serving deploy": ("--config", "deployment.yaml", "--out", "deploy", "--json"),

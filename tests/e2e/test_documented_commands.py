@@ -426,7 +426,7 @@ def asks_server(sandbox: Sandbox, call: Call) -> None:
     words = [re.sub(r"(?<=:)850[01]$", lambda port: sandbox.ports[port[0]], word)
              for word in call.arguments]  # fmt: skip
     parsed(sandbox, call)
-    sandbox.run(call.module, words, call.stdin)
+    sandbox.run(call.module, [*words, "--timeout-seconds", "120"], call.stdin)
 
 
 def answered(sandbox: Sandbox, call: Call) -> None:

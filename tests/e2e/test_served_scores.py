@@ -22,6 +22,7 @@ from tests.serving.exports import (
     serialized_examples,
     user_of,
 )
+from tests.waiting import LONGEST_SECONDS
 
 
 def session_scores(path: Path, raw: Arrays) -> np.ndarray:
@@ -55,8 +56,10 @@ def test_the_local_server_gives_the_checkpoints_scores(backbone: str, arm: str) 
     name = f"{backbone}_{arm}"
     with (
         LocalServer({name: export.base}) as server,
-        RankingClient(f"127.0.0.1:{server.grpc_port}", name) as over_grpc,
-        RestRankingClient(f"http://127.0.0.1:{server.rest_port}", name) as over_rest,
+        RankingClient(f"127.0.0.1:{server.grpc_port}", name, LONGEST_SECONDS) as over_grpc,
+        RestRankingClient(
+            f"http://127.0.0.1:{server.rest_port}", name, LONGEST_SECONDS
+        ) as over_rest,
     ):
         for client in (over_grpc, over_rest):
             assert_close(client.score_rows(users, items), export.expected(raw))

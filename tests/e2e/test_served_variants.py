@@ -30,6 +30,7 @@ from tests.serving.exports import (
     user_rows,
     variant_rows,
 )
+from tests.waiting import LONGEST_SECONDS
 
 SERVED = ("linear", "hein", *OTHER_VARIANTS)
 """Those that every loader and transport is asked for."""
@@ -48,8 +49,10 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 def connect(server: LocalServer, transport: str, name: str) -> RankingClientBase:
     if transport == "grpc":
-        return RankingClient(f"127.0.0.1:{server.grpc_port}", name, timeout_seconds=30)
-    return RestRankingClient(f"http://127.0.0.1:{server.rest_port}", name, timeout_seconds=30)
+        return RankingClient(f"127.0.0.1:{server.grpc_port}", name, timeout_seconds=LONGEST_SECONDS)
+    return RestRankingClient(
+        f"http://127.0.0.1:{server.rest_port}", name, timeout_seconds=LONGEST_SECONDS
+    )
 
 
 # Adapters differ before the export, which stores what they compute; the slow tests try them all.
@@ -208,7 +211,7 @@ def test_rest_examples_may_have_profiles(server: LocalServer) -> None:
     response = requests.post(
         f"http://127.0.0.1:{server.rest_port}/v1/models/linear:regress",
         json={"signature_name": "regress", "examples": examples},
-        timeout=30,
+        timeout=LONGEST_SECONDS,
     )
     scores = np.array(response.json()["results"], np.float32)
     assert_close(scores, exported_variant("linear").expected(raw)[[0, 2, 3]])

@@ -28,7 +28,7 @@ from serving.server.errors import RequestError
 from serving.server.model_store import load_servable
 from serving.server.servable import Servable
 from serving.server.server_files import ModelSettings, VersionPolicy
-from tests.ports import is_open
+from tests.ports import is_open, needs_ipv6
 from tests.serving.server.numbered_model import add_request, answer_of, put_numbered_model
 from tests.serving.toy_ranker import toy_base_path, toy_rows
 from tests.waiting import LONGEST_SECONDS, NEVER_SECONDS, wait_until
@@ -304,6 +304,7 @@ def test_the_file_of_models_is_watched_until_the_stop(tmp_path: Path) -> None:
     server.reload([])  # of a watch that ends later than the server
 
 
+@needs_ipv6
 def test_an_address_of_ipv6_is_listened_on(tmp_path: Path) -> None:
     with LocalServer({"numbered": put_versions(tmp_path, 4)}, host="::1") as server:
         with grpc.insecure_channel(f"[::1]:{server.grpc_port}") as channel:

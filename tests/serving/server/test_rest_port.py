@@ -24,6 +24,7 @@ from serving.options import ServerOptions
 from serving.protocol.messages import prediction_service_pb2_grpc
 from serving.server import LocalServer
 from serving.server.rest_port import RestPort, TlsSettings, address_of, read_tls_settings
+from tests.ports import needs_ipv6
 from tests.serving.server.certificates import make_certificates, ssl_config
 from tests.serving.server.numbered_model import add_request, answer_of, put_numbered_model
 from tests.waiting import LONGEST_SECONDS
@@ -44,6 +45,7 @@ def test_a_free_port_answers_until_it_is_stopped() -> None:
     assert "rest" not in [thread.name for thread in threading.enumerate()]
 
 
+@needs_ipv6
 def test_an_address_of_ipv6_is_listened_on() -> None:
     port = RestPort(application, "::1", 0)
     assert requests.get(f"http://[::1]:{port.port}/hello", timeout=LONGEST_SECONDS).text == "/hello"
@@ -191,6 +193,7 @@ def test_a_second_request_has_its_own_time() -> None:
     with opened(clock.shown_to(reading), rest_keep_alive_seconds=100 * LIMIT) as port:
         connection = connected(port, BODY + b"b" * 95)
         assert response_on(connection).startswith(b"HTTP/1.1 200")
+        assert is_served(port)
         clock.move(0.9 * LIMIT)
         connection.sendall(HEADER)
         assert is_served(port)
@@ -206,6 +209,7 @@ def test_an_idle_connection_is_closed() -> None:
         connection = connected(port, BODY + b"b" * 95)
         received = response_on(connection)
         assert received.startswith(b"HTTP/1.1 200") and received.endswith(b"read")
+        assert is_served(port)  # so the connection is idle, too, as far as the port knows
         clock.move(0.9 * LIMIT)
         assert is_served(port) and is_silent(connection)
         clock.move(0.2 * LIMIT)
