@@ -27,6 +27,7 @@ from pydantic.fields import FieldInfo
 
 from configs import __version__
 from configs.completion import SHELLS, completion_script
+from configs.effects import useless_options
 from configs.loading import (
     ConfigurationError,
     described_keys,
@@ -211,9 +212,20 @@ AnySection = TypeVar("AnySection", bound=Section)
 
 
 def section_of(arguments: argparse.Namespace, section: type[AnySection]) -> AnySection:
-    """The section that parsed options describe; what they do not have keeps its default."""
+    """The section that parsed options describe; what they do not have keeps its default.
+
+    Raises:
+      ConfigurationError: an option has no effect beside the others.
+    """
     given = {name: value for name, value in vars(arguments).items() if name in section.model_fields}
-    return section.model_validate(given)
+    options = section.model_validate(given)
+    useless = useless_options(section, options.model_dump(mode="json"), given)
+    if useless:
+        reasons = ((one.key, one.reason.removeprefix(one.key)) for one in useless)
+        raise ConfigurationError(
+            "\n".join(f"--{key.replace('_', '-')}{reason}" for key, reason in reasons)
+        )
+    return options
 
 
 def _value_type(annotation: Any) -> Any:

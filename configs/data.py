@@ -238,7 +238,9 @@ class Data(Section):
     interactions: Interactions
     catalogue: CatalogueTable
     profiles: Profiles | None = Field(None, description="table of users; there may be none")
-    positive_rating: float = Field(4.0, description="label is 1 when the rating is at least this")
+    positive_rating: Annotated[
+        float, TakesEffect("data.interactions.columns.rating", unless=(None,))
+    ] = Field(4.0, description="label is 1 when the rating is at least this")
     labels: Annotated[dict[str, ExtraLabel], TakesEffect("data.examples", ("ctr",))] = Field(
         default_factory=dict,
         max_length=MOST_EXTRA_LABELS,
@@ -248,7 +250,7 @@ class Data(Section):
         200, ge=1, description="interactions kept in an example's history, newest last"
     )
     filter: InteractionFilter = InteractionFilter()
-    negatives: Negatives = Negatives()
+    negatives: Annotated[Negatives, TakesEffect("data.examples", ("ctr",))] = Negatives()
     examples: tuple[Literal["ctr", "rerank", "retrieval"], ...] = Field(
         ("ctr",),
         min_length=1,
@@ -312,7 +314,9 @@ class Split(Section):
     fractions: Annotated[tuple[float, float, float], TakesEffect(".by", unless=("column",))] = (
         Field((0.8, 0.1, 0.1), description="share of train, validation and test")
     )
-    seed: int = Field(0, description="seed of the user split's hash")
+    seed: int = Field(
+        0, description="seed of the user split's hash and of the order of training examples"
+    )
     knowledge_history_cap: int = Field(
         30,
         ge=0,

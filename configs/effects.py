@@ -19,7 +19,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from configs.section import AxisOf, OfSources, ReadsAtMost, Role, TakesEffect, split_names
+from configs.section import (
+    AxisOf,
+    EntryTakesEffect,
+    OfSources,
+    ReadsAtMost,
+    Role,
+    TakesEffect,
+    split_names,
+)
 
 Condition = TakesEffect | OfSources | ReadsAtMost
 AnyCondition = typing.TypeVar("AnyCondition", bound=Condition)
@@ -148,10 +156,15 @@ def without(tree: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 
 def value_at(tree: Mapping[str, Any], key: str) -> Any:
-    """The value at a dotted key; None if there is none."""
+    """The value at a dotted key, None if there is none; behind "*" the list of all of a map."""
     node: Any = tree
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
+    parts = key.split(".")
+    for number, part in enumerate(parts, start=1):
+        if not isinstance(node, Mapping):
+            return None
+        if part == "*":
+            return [value_at(one, ".".join(parts[number:])) for one in node.values()]
+        node = node.get(part)
     return node
 
 
@@ -183,6 +196,10 @@ def _options(
         inner, is_map = section_type(field.annotation)
         if inner is None:
             yield key, _default(field), conditions
+            for entry in field.metadata:
+                if isinstance(entry, EntryTakesEffect) and entry.name in _entries(value):
+                    condition = _placed(entry.condition, f"{key}.")
+                    yield f"{key}.{entry.name}", entry.default, (*above, condition)
         elif is_map and isinstance(value, Mapping):
             if conditions and value:
                 yield key, {}, conditions
@@ -193,6 +210,10 @@ def _options(
             yield from _options(inner, value, f"{key}.", conditions)
 
 
+def _entries(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def _conditions(field: FieldInfo, prefix: str) -> Iterator[Condition]:
     for condition in field.metadata:
         if isinstance(condition, Condition):
@@ -200,9 +221,11 @@ def _conditions(field: FieldInfo, prefix: str) -> Iterator[Condition]:
 
 
 def _placed(condition: AnyCondition, prefix: str) -> AnyCondition:
-    """The condition with keys of settings beside the field spelled out."""
-    if condition.key.startswith("."):
-        condition = replace(condition, key=f"{prefix}{condition.key[1:]}")
+    """The condition with keys of settings beside the field, or around it, spelled out."""
+    name = condition.key.lstrip(".")
+    if name != condition.key:
+        sections = prefix.split(".")[: -(len(condition.key) - len(name))]
+        condition = replace(condition, key=".".join([*sections, name]))
     if isinstance(condition, TakesEffect | OfSources) and condition.or_else is not None:
         condition = replace(condition, or_else=_placed(condition.or_else, prefix))
     return condition
@@ -264,12 +287,10 @@ def _no_such_source(key: str, condition: OfSources, setting: object) -> str:
 
 
 def _no_effect(key: str, condition: TakesEffect, setting: object) -> str:
-    wanted = [f"{condition.key} {_listed(condition.values)}"] if condition.values else []
-    if condition.or_else is not None and condition.or_else.values:
-        wanted.append(f"{condition.or_else.key} {_listed(condition.or_else.values)}")
-    if not wanted:
-        wanted.append(f"another {condition.key}")
-    alternatives = " or ".join(wanted)
+    ways = [condition, *([condition.or_else] if condition.or_else is not None else [])]
+    alternatives = " or ".join(
+        f"{way.key} {_listed(way.values)}" if way.values else f"another {way.key}" for way in ways
+    )
     return (
         f"{key} has no effect with {condition.key}={spelled(setting)}; leave it out, or take "
         f"{alternatives}"

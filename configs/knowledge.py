@@ -55,7 +55,7 @@ class Links(Section):
         description="names that are asked for and read, the first ones; user sources: items that "
         "the user would love",
     )
-    disliked_names: int = Field(
+    disliked_names: Annotated[int, TakesEffect("..entity", ("user",))] = Field(
         5, ge=1, description="user sources: the same for items that the user would not like"
     )
     until: Annotated[str | None, Role.NO_RECORDS] = Field(
@@ -158,14 +158,19 @@ class SourceAnswers(Section):
         '{"links": ["The Matrix", ...]}, about users {"liked": [...], "disliked": [...]}; '
         "'factor' names another field than links, and the field of an answer that holds prose, too",
     )
-    history_entry_pattern: str | None = Field(
+    history_entry_pattern: Annotated[
+        str | None,
+        TakesEffect(".entity", ("user",)),
+        TakesEffect(".individual", unless=([],)),
+    ] = Field(
         None,
-        description="regular expression matching once per interaction shown in a prompt; lets the "
-        "leak check look up what the LLM saw of each user. It matches the whole entry, its end, "
-        "or a part of a line that holds nothing else. A user source is unverified without it, and "
-        "when an answer in use has no prompt, or one with an entry that is none of the user's",
+        description="user sources: regular expression matching once per interaction shown in a "
+        "prompt; lets the leak check look up what the LLM saw of each user. It matches the whole "
+        "entry, its end, or a part of a line that holds nothing else. A user source is unverified "
+        "without it, and when an answer in use has no prompt, or one with an entry that is none "
+        "of the user's",
     )
-    groups_verified: bool = Field(
+    groups_verified: Annotated[bool, TakesEffect(".collective", unless=([],))] = Field(
         False,
         description="declares that the groups were built from interactions before k_u only; "
         "nothing checks it",
@@ -295,7 +300,10 @@ class Encoder(Section):
         description="minilm, sentence-transformers: texts of more tokens are cut, or read in "
         "chunks whose vectors are averaged by their tokens",
     )
-    text: Literal["answer", "answer_and_history", "history_and_answer"] = Field(
+    text: Annotated[
+        Literal["answer", "answer_and_history", "history_and_answer"],
+        TakesEffect("knowledge.answers.*.entity", ("user",)),
+    ] = Field(
         "answer",
         description="user sources: encode the answer alone, or together with the history that its "
         "prompt shows (published: history first)",

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
 from configs.section import (
+    EntryTakesEffect,
     FixedInArms,
     NamesRun,
     OfSources,
@@ -31,7 +32,10 @@ class HybridExpert(Section):
         (128, 32), description="layer widths of an expert; the last is the augmented vector's width"
     )
     dropout_rate: float = Field(0.0, ge=0, lt=1, description="in the hidden layers")
-    training_precision: Literal["float32", "bfloat16"] = Field(
+    training_precision: Annotated[
+        Literal["float32", "bfloat16"],
+        TakesEffect("training.precision", unless=("mixed_bfloat16",)),
+    ] = Field(
         "float32",
         description="of the experts' products in training; bfloat16 is faster on processors with "
         "AMX or AVX-512 BF16, slower on others",
@@ -239,7 +243,16 @@ class Model(Section):
         "din",
         description="name of a ranking model, a re-ranker or a retrieval model (docs/models)",
     )
-    backbone_options: dict[str, object] = Field(
+    backbone_options: Annotated[
+        dict[str, object],
+        EntryTakesEffect("num_blocks", 3, TakesEffect(".arrangement", unless=("serial",))),
+        EntryTakesEffect("block_units", 64, TakesEffect(".arrangement", unless=("serial",))),
+        EntryTakesEffect("gate_units", [64], TakesEffect(".gating", unless=("none",))),
+        EntryTakesEffect("num_points", 20, TakesEffect(".attention", unless=("full",))),
+        EntryTakesEffect(
+            "hide_statistics", False, TakesEffect("model.id_dropout_rate", unless=(0.0,))
+        ),
+    ] = Field(
         default_factory=dict,
         description="options of that backbone alone, docs/models/<backbone>.md; for example "
         "model.backbone_options.num_crosses=2",

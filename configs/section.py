@@ -41,7 +41,7 @@ class TakesEffect:
 
     Attributes:
       key: dotted key of the setting that decides; one that begins with "." stands in the same
-        section as the field.
+        section as the field, one with ".." in the section around that, and "*" is all of a map.
       values: the option has an effect where the setting is one of these, or a list with one of
         them; empty for all.
       unless: it has none where the setting is one of these.
@@ -59,6 +59,21 @@ class TakesEffect:
         if self.values and not any(value in self.values for value in held):
             return False
         return not any(setting == value for value in self.unless)
+
+
+@dataclass(frozen=True)
+class EntryTakesEffect:
+    """Says when an entry of a map of free values has an effect; stands at the map's field.
+
+    Attributes:
+      name: of the entry.
+      default: what it is if left out.
+      condition: when it has an effect; a key that begins with "." is another entry.
+    """
+
+    name: str
+    default: object
+    condition: TakesEffect
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from configs.section import Section
+from configs.section import Section, TakesEffect
 
 NumberFormat = Literal["float32", "float16", "int8"]
 IdType = Literal["string", "int64"]
@@ -24,7 +24,14 @@ class Serving(Section):
     """How the export is served."""
 
     model_name: str = Field("ranker", description="what requests call the exported model")
-    augmented_dtype: NumberFormat = Field(
+    augmented_dtype: Annotated[
+        NumberFormat,
+        TakesEffect(
+            "model.adapter",
+            unless=("none",),
+            or_else=TakesEffect("model.match", unless=("none",)),
+        ),
+    ] = Field(
         "float32",
         description="number format of the augmented vector tables; int8 has a scale per row",
     )

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from configs.loading import ConfigurationError, require_there
-from configs.section import Metavar, OneOf, PositiveSeconds, Seconds, Section
+from configs.section import Metavar, OneOf, PositiveSeconds, Seconds, Section, TakesEffect
 from configs.serving import IdType, NumberFormat
 
 DEFAULT_PROOF_SAMPLES = 256
@@ -57,7 +57,7 @@ class ExportOptions(Section):
         description="ask the export on every way to load it before it is published; quick: as a "
         "SavedModel in Python and through TensorFlow's C API only",
     )
-    proof_samples: int = Field(
+    proof_samples: Annotated[int, TakesEffect(".proof", unless=("none",))] = Field(
         DEFAULT_PROOF_SAMPLES, ge=1, description="validation examples that are asked"
     )
     card_part: CardPart | None = Field(
@@ -343,8 +343,8 @@ class LoadTestOptions(Schedule, RequestOptions):
         gt=0,
         description="search for the highest rate whose p99 is at most MS milliseconds",
     )
-    highest_rate: Annotated[float, Metavar("R")] = Field(
-        2000.0, gt=0, description="--find-limit does not try more"
+    highest_rate: Annotated[float, Metavar("R"), TakesEffect(".find_limit", unless=(None,))] = (
+        Field(2000.0, gt=0, description="--find-limit does not try more")
     )
     requests: Annotated[str | None, Metavar("FILE.jsonl"), OneOf("source")] = Field(
         None, description="requests as `predict` takes them, one JSON object a line"
@@ -357,7 +357,7 @@ class LoadTestOptions(Schedule, RequestOptions):
         Metavar("USERS,ITEMS"),
         OneOf("source"),
     ] = Field((1_000_000, 100_000), description="ids from 1 to so many")
-    distinct: int = Field(
+    distinct: Annotated[int, TakesEffect(".requests", (None,))] = Field(
         256, ge=1, description="different users of --examples and --made-up; they take turns"
     )
     out: Annotated[str | None, Metavar("DIR")] = Field(

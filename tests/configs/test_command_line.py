@@ -31,7 +31,7 @@ from configs.command_line import (
     warn_of_little_space,
 )
 from configs.loading import ConfigurationError, nothing_there
-from configs.section import Metavar, OneOf, Section
+from configs.section import Metavar, OneOf, Section, TakesEffect
 
 Result = Mapping[str, object]
 
@@ -304,11 +304,24 @@ class Oven(Section):
     share: Annotated[float, Metavar("S")] = Field(0.5, ge=0, description="100 % is all of it")
     kind: Literal["gas", "wood"] | None = Field("gas", description="of the fire")
     open: bool = Field(False, description="the door")
+    wood_pieces: Annotated[int, TakesEffect(".kind", ("wood",))] = 4
     trays: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 2), description="which")
     size: Annotated[tuple[float, float], Metavar("W,H")] = (1.0, 2.5)
     loaves: list[int] = Field([], description="weights")
     start: Annotated[str | None, OneOf("when")] = None
     wait: Annotated[float | None, OneOf("when")] = Field(None, gt=0)
+
+
+def test_an_option_without_effect_beside_the_others_is_refused() -> None:
+    parser = TeachingParser(prog="bake")
+    add_field_options(parser, Oven)
+    options = parser.parse_args(["--kind", "wood", "--wood-pieces", "7"])
+    assert section_of(options, Oven).wood_pieces == 7
+    assert section_of(parser.parse_args(["--wood-pieces", "4"]), Oven) == Oven()
+    with pytest.raises(ConfigurationError) as raised:
+        section_of(parser.parse_args(["--wood-pieces", "7"]), Oven)
+    expected = "--wood-pieces has no effect with kind=gas; leave it out, or take kind wood"
+    assert str(raised.value) == expected
 
 
 def test_an_option_is_what_its_field_says() -> None:

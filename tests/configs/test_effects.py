@@ -99,6 +99,38 @@ USELESS = [
         "knowledge.encoder.kind=tfidf",
         "knowledge.encoder.kind=minilm",
     ),
+    (
+        "model.backbone_options.hide_statistics=true",
+        "model.id_dropout_rate=0",
+        "model.id_dropout_rate=0.2",
+    ),
+    (
+        "model.backbone_options.num_points=5",
+        "model.backbone_options.attention=full",
+        "model.backbone_options.attention=induced",
+    ),
+    (
+        "model.backbone_options.block_units=5",
+        "model.backbone_options.arrangement=serial",
+        "model.backbone_options.arrangement=parallel",
+    ),
+    (
+        "model.backbone_options.gate_units=[5]",
+        "model.backbone_options.gating=none",
+        "model.backbone_options.gating=learned",
+    ),
+    (
+        "data.positive_rating=3",
+        "data.interactions.columns.rating=null",
+        "data.interactions.columns.rating=stars",
+    ),
+    ("data.negatives.per_positive=2", "data.examples=[rerank]", "data.examples=[rerank, ctr]"),
+    (
+        "model.hein.training_precision=bfloat16",
+        "training.precision=mixed_bfloat16",
+        "training.precision=mixed_float16",
+    ),
+    ("serving.augmented_dtype=int8", "model.adapter=none", "model.adapter=mlp"),
     ("experiment.threads_per_process=3", "experiment.processes=1", "experiment.processes=2"),
 ]
 
@@ -224,6 +256,50 @@ def test_options_in_whose_place_links_have_their_own_need_another_source(
     # Means are taken in the general width, of whichever source.
     means = ["model.knowledge_match.dimension=8", "model.match=means"]
     assert load_scenario(path, [*means, "model.knowledge_match.sources=links"])
+
+
+@pytest.mark.parametrize(
+    ("option", "reason", "useful"),
+    [
+        ("groups_verified=true", "collective=[]", ["collective=[g.jsonl]", "groups=groups.csv"]),
+        ("history_entry_pattern=stars", "entity=item", ["entity=user"]),
+        ("links.disliked_names=3", "entity=item", ["entity=user"]),
+    ],
+)
+def test_options_of_answers_need_answers_that_they_are_about(
+    tmp_path: Path, option: str, reason: str, useful: list[str]
+) -> None:
+    path = written(tmp_path)
+    plot = "knowledge.answers.plot"
+    with pytest.raises(ConfigurationError) as raised:
+        load_scenario(path, [f"{plot}.{option}"])
+    expected = f"{plot}.{option.partition('=')[0]} has no effect with {plot}.{reason}; leave it out"
+    assert str(raised.value).startswith(f"override {expected}, or take ")
+    assert load_scenario(path, [f"{plot}.{each}" for each in (option, *useful)])
+
+
+def test_only_prompts_about_single_users_show_a_history(tmp_path: Path) -> None:
+    groups = {"entity": "user", "collective": ["g.jsonl"], "groups": "groups.csv"}
+    answers = {**TREE["knowledge"]["answers"], "tastes": groups}
+    path = written(tmp_path, {"knowledge": {"answers": answers}})
+    pattern = "knowledge.answers.tastes.history_entry_pattern=stars"
+    with pytest.raises(ConfigurationError, match=r"no effect with \S+tastes\.individual=\[\]"):
+        load_scenario(path, [pattern])
+    assert load_scenario(path, [pattern, "knowledge.answers.tastes.individual=[u.jsonl]"])
+
+
+def test_a_history_is_encoded_with_answers_about_users_alone(tmp_path: Path) -> None:
+    path, option = written(tmp_path), "knowledge.encoder.text=history_and_answer"
+    with pytest.raises(ConfigurationError, match=r"answers\.\*\.entity=\[item, item\]; leave it"):
+        load_scenario(path, [option])
+    assert load_scenario(path, [option, "knowledge.answers.plot.entity=user"])
+
+
+def test_every_way_to_have_an_effect_is_named(tmp_path: Path) -> None:
+    useless = ["serving.augmented_dtype=float16", "model.adapter=none"]
+    with pytest.raises(ConfigurationError, match="take another model.adapter or another model.ma"):
+        load_scenario(written(tmp_path), useless)
+    assert load_scenario(written(tmp_path), [*useless, "model.match=means"])
 
 
 def test_an_extraction_may_have_links(tmp_path: Path) -> None:

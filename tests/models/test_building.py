@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from configs.effects import declared
 from configs.knowledge import Links
+from configs.model import Model
 from configs.scenario import Scenario
+from configs.section import EntryTakesEffect
 from models.adapters import ADAPTERS
 from models.backbones import BACKBONES
 from models.building import ModelTables, build_model, checked_options, example_kind, own_options
@@ -471,3 +474,16 @@ class TestBackboneOptions:
             if not isinstance(default, bool)
         }
         assert tried == every
+
+
+def test_options_without_effect_beside_others_are_those_that_backbones_have() -> None:
+    declarations = [entry for _, entry in declared(Model, EntryTakesEffect)]
+    assert len(declarations) > 3
+    for entry in declarations:
+        name = entry.condition.key.removeprefix(".")
+        beside = {entry.name} if name == entry.condition.key else {entry.name, name}
+        owners = [own for own in map(own_options, MODELS.values()) if beside <= own.keys()]
+        assert owners
+        for own in owners:
+            default = own[entry.name]
+            assert (list(default) if isinstance(default, tuple) else default) == entry.default

@@ -157,3 +157,4 @@ def test_values_are_found_by_dotted_keys() -> None:
     tree = {"a": {"b": {"c": 1}}, "d": None}
     assert value_at(tree, "a.b.c") == 1
     assert value_at(tree, "a.x.c") is None and value_at(tree, "d.e") is None
+    assert value_at(tree, "a.*.c") == [1] and value_at(tree, "a.b.c.*") is None

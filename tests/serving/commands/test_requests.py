@@ -682,6 +682,14 @@ def test_lists_are_numbers() -> None:
     assert read.made_up == (7, 9)
 
 
+def test_a_load_test_refuses_options_without_effect() -> None:
+    assert options("--find-limit", "20", "--highest-rate", "50").highest_rate == 50
+    with pytest.raises(ConfigurationError, match="--highest-rate has no effect with find_limit"):
+        options("--highest-rate", "50")
+    with pytest.raises(ConfigurationError, match="--distinct has no effect with requests=r.jsonl"):
+        options("--requests", "r.jsonl", "--distinct", "3")
+
+
 def test_what_is_left_out_has_a_default() -> None:
     read = options("--warmup-seconds", "0")
     assert read.candidates == (1, 10, 100)

@@ -91,6 +91,25 @@ def test_wrong_usage_is_exit_code_2(
     assert "Try 'python -m serving export --help'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--augmented-dtype", "int8"],
+            "augmented_dtype has no effect with model.adapter=",
+        ),
+        (["--proof", "none", "--proof-samples", "3"], "proof-samples has no effect with proof="),
+    ],
+)
+def test_an_option_without_effect_is_refused(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(written_run("din", "none").folder.path)
+    assert main(["export", run, "--out", str(tmp_path / "base"), *options]) == 2
+    assert f"{message}none; leave it out, or take " in capsys.readouterr().err
+    assert not (tmp_path / "base").exists()
+
+
 def test_a_dry_run_loads_the_run_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
