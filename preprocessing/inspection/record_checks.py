@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow.parquet as pq
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from google.protobuf.message import DecodeError
 
 from configs.knowledge import SourceAnswers
@@ -149,59 +149,41 @@ def _problem(error: DamagedRecords) -> str:
     return match["problem"] if match else str(error)
 
 
-_FIELD = descriptor_pb2.FieldDescriptorProto
-_PACKAGE = "reki_tensorflow.checking"
-_LISTS = (
-    ("BytesList", "bytes_list", _FIELD.TYPE_BYTES),
-    ("FloatList", "float_list", _FIELD.TYPE_FLOAT),
-    ("Int64List", "int64_list", _FIELD.TYPE_INT64),
-)
+_PROTO = """
+name: "reki_tensorflow/example.proto" package: "reki_tensorflow" syntax: "proto3"
+message_type {
+  name: "BytesList" field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_BYTES }
+}
+message_type {
+  name: "FloatList" field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_FLOAT }
+}
+message_type {
+  name: "Int64List" field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_INT64 }
+}
+message_type {
+  name: "Feature" oneof_decl { name: "kind" }
+  field { name: "bytes_list" number: 1 type_name: "BytesList" oneof_index: 0 }
+  field { name: "float_list" number: 2 type_name: "FloatList" oneof_index: 0 }
+  field { name: "int64_list" number: 3 type_name: "Int64List" oneof_index: 0 }
+}
+message_type {
+  name: "Features"
+  nested_type {
+    name: "FeatureEntry" options { map_entry: true }
+    field { name: "key" number: 1 type: TYPE_STRING }
+    field { name: "value" number: 2 type_name: "Feature" }
+  }
+  field { name: "feature" number: 1 label: LABEL_REPEATED type_name: "FeatureEntry" }
+}
+message_type { name: "Example" field { name: "features" number: 1 type_name: "Features" } }
+"""
 
 
 def _example_class() -> Any:
-    file = descriptor_pb2.FileDescriptorProto(
-        name="reki_tensorflow/example.proto", package=_PACKAGE, syntax="proto3"
-    )
-    feature = descriptor_pb2.DescriptorProto(name="Feature")
-    feature.oneof_decl.add(name="kind")
-    for tag, (message, name, kind) in enumerate(_LISTS, start=1):
-        values = file.message_type.add(name=message)
-        values.field.add(name="value", number=1, type=kind, label=_FIELD.LABEL_REPEATED)
-        feature.field.add(
-            name=name,
-            number=tag,
-            type=_FIELD.TYPE_MESSAGE,
-            type_name=f".{_PACKAGE}.{message}",
-            label=_FIELD.LABEL_OPTIONAL,
-            oneof_index=0,
-        )
-    file.message_type.append(feature)
-    features = file.message_type.add(name="Features")
-    entry = features.nested_type.add(name="FeatureEntry")
-    entry.options.map_entry = True
-    entry.field.add(name="key", number=1, type=_FIELD.TYPE_STRING, label=_FIELD.LABEL_OPTIONAL)
-    _add_message(entry, "value", 2, "Feature")
-    _add_message(features, "feature", 1, "Features.FeatureEntry", _FIELD.LABEL_REPEATED)
-    _add_message(file.message_type.add(name="Example"), "features", 1, "Features")
+    """The class of `tf.train.Example`, without TensorFlow."""
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.Example"))
-
-
-def _add_message(
-    message: descriptor_pb2.DescriptorProto,
-    name: str,
-    number: int,
-    kind: str,
-    label: descriptor_pb2.FieldDescriptorProto.Label.ValueType = _FIELD.LABEL_OPTIONAL,
-) -> None:
-    message.field.add(
-        name=name,
-        number=number,
-        type=_FIELD.TYPE_MESSAGE,
-        type_name=f".{_PACKAGE}.{kind}",
-        label=label,
-    )
+    pool.Add(text_format.Parse(_PROTO, descriptor_pb2.FileDescriptorProto()))
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("reki_tensorflow.Example"))
 
 
 Example = _example_class()

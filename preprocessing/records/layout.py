@@ -92,6 +92,23 @@ class StepDirectory:
         """Rejected records, JSON lines with file, line, reason and detail."""
         return self.path / DEAD_LETTERS_FILE
 
+    def read_manifest(self) -> dict[str, Any]:
+        """The manifest; empty where the file holds something else than names and values.
+
+        Raises:
+          DamagedRecords: it is missing, or not JSON.
+        """
+        path = self.manifest
+        try:
+            contents = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DamagedRecords(
+                f"{path}: {error.strerror or error}; run 'python -m preprocessing all' first"
+            ) from error
+        except ValueError as error:
+            raise DamagedRecords(f"{path}: not a manifest ({error}); {_REBUILD}") from error
+        return contents if isinstance(contents, dict) else {}
+
 
 @dataclass(frozen=True)
 class KnowledgeDirectory(StepDirectory):
@@ -279,19 +296,10 @@ def read_settings(directory: StepDirectory) -> Settings:
     Raises:
       DamagedRecords: there is no manifest, or none with settings.
     """
-    path = directory.manifest
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DamagedRecords(
-            f"{path}: {error.strerror or error}; run 'python -m preprocessing all' first"
-        ) from error
-    except ValueError as error:
-        raise DamagedRecords(f"{path}: not a manifest ({error}); {_REBUILD}") from error
-    settings = manifest.get(SETTINGS) if isinstance(manifest, dict) else None
+    settings = directory.read_manifest().get(SETTINGS)
     if not isinstance(settings, dict):
         raise DamagedRecords(
-            f"{path}: does not say which settings the data was built with; {_REBUILD}"
+            f"{directory.manifest}: does not say which settings the data was built with; {_REBUILD}"
         )
     return settings
 

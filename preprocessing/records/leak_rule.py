@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from configs.scenario import Scenario
@@ -37,13 +35,14 @@ def leak_rules(scenario: Scenario) -> dict[str, LeakRule]:
     Raises:
       DamagedRecords: there is a manifest, but not one of examples.
     """
-    path = WorkDirectory(scenario.work_dir).examples.manifest
+    directory = WorkDirectory(scenario.work_dir).examples
     try:
-        return rules_of(_leak_check(path), scenario.knowledge_sources())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        counts = directory.read_manifest()["counts"] if directory.manifest.exists() else {}
+        return rules_of(counts.get("leak_check") or {}, scenario.knowledge_sources())
+    except (KeyError, TypeError, AttributeError) as error:
         raise DamagedRecords(
-            f"{path}: no manifest of examples ({error}); run 'python -m preprocessing examples' "
-            "again"
+            f"{directory.manifest}: no manifest of examples ({error}); run 'python -m "
+            "preprocessing examples' again"
         ) from error
 
 
@@ -62,12 +61,6 @@ def rules_of(check: Mapping[str, Any], sources: Iterable[str]) -> dict[str, Leak
         else _declared(declared.get(source))
         for source in sources
     }
-
-
-def _leak_check(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    return json.loads(path.read_text(encoding="utf-8"))["counts"].get("leak_check") or {}
 
 
 def _declared(seen: str | None) -> LeakRule:

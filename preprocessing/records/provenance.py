@@ -6,7 +6,6 @@ The manifest of a step lists its input files and the files it wrote, each with i
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -208,25 +207,16 @@ def _section(manifest: Path, name: str) -> dict[str, Any]:
 
 
 def _contents_of(manifest: Path) -> dict[str, Any]:
-    try:
-        status = manifest.stat()
-    except OSError as error:
-        raise DamagedRecords(
-            f"{manifest}: {error.strerror or error}; run 'python -m preprocessing all' first"
-        ) from error
+    if not manifest.exists():
+        return StepDirectory(manifest.parent).read_manifest()
+    status = manifest.stat()
     return _contents(manifest, status.st_size, status.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=64)
 def _contents(manifest: Path, size: int, modified: int) -> dict[str, Any]:
     del size, modified
-    try:
-        contents = json.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DamagedRecords(
-            f"{manifest}: not a manifest ({error}); run 'python -m preprocessing all' again"
-        ) from error
-    return contents if isinstance(contents, dict) else {}
+    return StepDirectory(manifest.parent).read_manifest()
 
 
 def _sha256_at_hand(file: str) -> str | None:

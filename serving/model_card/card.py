@@ -77,9 +77,7 @@ def data_facts(scenario: Scenario, kind: str, most_dated: int = 300_000) -> dict
     Raises:
       preprocessing.records.contract.DamagedRecords: a file of examples is missing or damaged.
     """
-    manifest = json.loads(
-        WorkDirectory(scenario.work_dir).examples.manifest.read_text(encoding="utf-8")
-    )
+    manifest = WorkDirectory(scenario.work_dir).examples.read_manifest()
     counts = manifest["counts"]
     examples = counts["examples"][kind]
     return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import shlex
 import sys
@@ -99,9 +98,7 @@ def _dry_run(scenario: Scenario) -> Mapping[str, object]:
     folder = default_run_folder(scenario)
     folder.require_replaceable()
     require_no_other_run(folder, scenario)
-    manifest = json.loads(
-        WorkDirectory(scenario.work_dir).examples.manifest.read_text(encoding="utf-8")
-    )
+    manifest = WorkDirectory(scenario.work_dir).examples.read_manifest()
     samples = manifest["counts"]["examples"].get(kind_of(scenario), {}).get("train", 0)
     training = scenario.training
     steps = math.ceil(samples / training.batch_size)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import subprocess
@@ -158,18 +157,18 @@ def leak_report(work_dir: Path) -> LeakReport:
     """What the manifest of a work directory's examples says about the leak rule.
 
     Raises:
-      DamagedRecords: the manifest is not one of examples.
+      DamagedRecords: the manifest is missing, or not one of examples.
     """
-    path = WorkDirectory(work_dir).examples.manifest
+    directory = WorkDirectory(work_dir).examples
     try:
-        counts = json.loads(path.read_text(encoding="utf-8"))["counts"]
+        counts = directory.read_manifest()["counts"]
         return LeakReport(
             leak_violations=counts["leak_violations"], leak_check=counts["leak_check"]
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError) as error:
         raise DamagedRecords(
-            f"{path}: no manifest of examples ({error}); run 'python -m preprocessing examples' "
-            "again"
+            f"{directory.manifest}: no manifest of examples ({error}); run 'python -m "
+            "preprocessing examples' again"
         ) from error
 
 
