@@ -185,6 +185,15 @@ class SourceAnswers(Section):
 
     _split_metadata = field_validator("metadata", mode="before")(split_names)
 
+    @field_validator("history_entry_pattern")
+    @classmethod
+    def _is_a_regular_expression(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression ({error})") from error
+        return pattern
+
     @property
     def is_encoded(self) -> bool:
         """True when the vectors are made of texts, by the encoder."""

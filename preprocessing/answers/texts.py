@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 
 from configs.knowledge import Encoder, SourceAnswers
-from configs.loading import ConfigurationError
 from preprocessing.answers.record import Answer, factor_text, recorded_source
 
 
@@ -48,21 +47,12 @@ class AnswerTexts:
 
 
 def answer_texts(source: str, answers: SourceAnswers, encoder: Encoder) -> AnswerTexts:
-    """What the configuration asks for.
-
-    Raises:
-      ConfigurationError: the pattern of history entries is not a regular expression.
-    """
+    """What the configuration asks for."""
     recorded = recorded_source(source, answers.factor)
     if answers.entity != "user" or encoder.text == "answer":
         return AnswerTexts(recorded, answers.factor)
-    pattern = None
-    if answers.history_entry_pattern is not None:
-        try:
-            pattern = re.compile(answers.history_entry_pattern)
-        except re.error as error:
-            key = f"knowledge.answers.{source}.history_entry_pattern"
-            raise ConfigurationError(f"{key}: not a regular expression ({error})") from error
+    entry = answers.history_entry_pattern
+    pattern = None if entry is None else re.compile(entry)
     return AnswerTexts(recorded, answers.factor, encoder.text, pattern)
 
 

@@ -29,7 +29,6 @@ from preprocessing.interactions.k_core import (
     KeptCounts,
     add_up,
     coded,
-    count_all,
     count_kept,
     find_kept_items,
     kept_rows,
@@ -48,6 +47,7 @@ from preprocessing.interactions.reading import (
     REJECTED_INTERACTIONS,
     by_reason,
     concatenate,
+    sorted_ids,
     table_to_bytes,
 )
 from preprocessing.interactions.sequences import ordered_by, without_repeated
@@ -75,8 +75,8 @@ def _stored_shard(
 
 def _numbered_items(element: tuple[int, Iterable[bytes]], files: FilterFiles) -> int:
     """Ids of items of all shards to one sorted list; returns their number."""
-    ids = pc.unique(concatenate(element[1], pa.schema({ITEM: pa.string()}))[ITEM])
-    write_table(files.items, pa.table({ITEM: ids.take(pc.array_sort_indices(ids))}))
+    ids = sorted_ids(concatenate(element[1], pa.schema({ITEM: pa.string()}))[ITEM])
+    write_table(files.items, pa.table({ITEM: ids}))
     return len(ids)
 
 
@@ -88,12 +88,9 @@ def _coded_shard(shard: int, files: FilterFiles, items: int) -> Iterator[dict[st
         yield {"numbered_items": items}
 
 
-def _counted_shard(
-    shard: int, files: FilterFiles, settings: InteractionFilter | None
-) -> KeptCounts:
-    """Counts of what is left of a shard; of everything without settings."""
-    rows, mask = read_coded(files, shard), read_kept_items(files)
-    return count_all(rows, len(mask)) if settings is None else count_kept(rows, mask, settings)
+def _counted_shard(shard: int, files: FilterFiles, settings: InteractionFilter) -> KeptCounts:
+    """Counts of what is left of a shard."""
+    return count_kept(read_coded(files, shard), read_kept_items(files), settings)
 
 
 def _kept_shard(shard: int, files: FilterFiles, settings: InteractionFilter) -> Iterator[Any]:
@@ -139,10 +136,7 @@ def build_coding_pipeline(pipeline: beam.Pipeline, plan: LogPlan, files: FilterF
 
 
 def build_round_pipeline(
-    pipeline: beam.Pipeline,
-    shards: int,
-    files: FilterFiles,
-    settings: InteractionFilter | None,
+    pipeline: beam.Pipeline, shards: int, files: FilterFiles, settings: InteractionFilter
 ) -> None:
     """Counts what is left of all shards when the items in `kept_items` are.
 
@@ -150,7 +144,7 @@ def build_round_pipeline(
       pipeline: an empty pipeline.
       shards: number of shards.
       files: what `build_coding_pipeline` left.
-      settings: how many interactions a user needs; None counts everything.
+      settings: how many interactions a user needs.
     """
     _ = (
         pipeline
@@ -219,17 +213,15 @@ def filter_log(plan: LogPlan, folder: str, beam: BeamOptions) -> FilteredLog:
     run_pipeline(lambda pipeline: build_coding_pipeline(pipeline, plan, files), beam)
     statistics = read_statistics(files.statistics)
     (integer_items,) = (entry["integer_items"] for entry in statistics if "integer_items" in entry)
-    settings = plan.data.filter
 
-    def count(mask: np.ndarray, minimum: InteractionFilter | None) -> KeptCounts:
+    def count(mask: np.ndarray, minimum: InteractionFilter) -> KeptCounts:
         write_kept_items(files, mask)
         run_pipeline(
             lambda pipeline: build_round_pipeline(pipeline, plan.shards, files, minimum), beam
         )
         return read_counts(files)
 
-    everything = np.ones(total(statistics, "numbered_items"), dtype=bool)
-    kept = find_kept_items(count(everything, None), lambda mask: count(mask, settings), settings)
+    kept = find_kept_items(count, total(statistics, "numbered_items"), plan.data.filter)
     left = kept.rounds[-1]
     say(
         f"data.filter keeps {left['interactions']:,} of {kept.unfiltered['interactions']:,} "

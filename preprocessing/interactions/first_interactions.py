@@ -18,7 +18,6 @@ from preprocessing.interactions.k_core import (
     KeptCounts,
     add_up,
     coded,
-    count_all,
     count_kept,
     find_kept_items,
     kept_rows,
@@ -66,15 +65,12 @@ class ShardFilter:
         for shard in range(shards):
             write_coded(self._files, shard, coded(read(shard), self._ids))
 
-        def count(mask: np.ndarray, everything: bool = False) -> KeptCounts:
-            shard_rows = (read_coded(self._files, shard) for shard in range(shards))
+        def count(mask: np.ndarray, minimum: InteractionFilter) -> KeptCounts:
             return add_up(
-                count_all(rows, len(mask)) if everything else count_kept(rows, mask, settings)
-                for rows in shard_rows
+                count_kept(read_coded(self._files, shard), mask, minimum) for shard in range(shards)
             )
 
-        unfiltered = count(np.ones(len(self._ids), dtype=bool), everything=True)
-        self._kept_items = find_kept_items(unfiltered, count, settings).mask
+        self._kept_items = find_kept_items(count, len(self._ids), settings).mask
 
     @property
     def kept_items(self) -> list[str] | None:

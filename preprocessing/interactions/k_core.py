@@ -91,13 +91,6 @@ def count_kept(
     )
 
 
-def count_all(shard: CodedShard, items: int) -> KeptCounts:
-    """Counts everything in a shard."""
-    return KeptCounts(
-        item_counts=np.bincount(shard.items, minlength=items), users=int((shard.counts > 0).sum())
-    )
-
-
 def add_up(counts: Iterable[KeptCounts]) -> KeptCounts:
     """Counts of at least one shard together."""
     return functools.reduce(
@@ -124,22 +117,24 @@ class KeptItems:
 
 
 def find_kept_items(
-    unfiltered: KeptCounts,
-    count: Callable[[np.ndarray], KeptCounts],
+    count: Callable[[np.ndarray, InteractionFilter], KeptCounts],
+    items: int,
     settings: InteractionFilter,
 ) -> KeptItems:
     """Finds the items that are left.
 
     Args:
-      unfiltered: counts of all interactions.
-      count: counts what is left of all shards when items are: takes [items] bool.
+      count: counts what is left of all shards when items are; arguments after the shard as for
+        `kept_rows`.
+      items: number of items of the log.
       settings: how many interactions users and items need.
     """
     minimum = settings.minimum_item_interactions
+    unfiltered = count(np.ones(items, dtype=bool), InteractionFilter())
     mask = unfiltered.item_counts >= minimum
     rounds = []
     while True:
-        counts = count(mask)
+        counts = count(mask, settings)
         rounds.append(_described(counts))
         enough = mask & (counts.item_counts >= minimum)
         if not settings.repeat or (enough == mask).all():

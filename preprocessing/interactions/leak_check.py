@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from configs.knowledge import Knowledge, Seen, SourceAnswers
-from configs.loading import ConfigurationError
 from configs.section import Section
 from preprocessing.answers.record import (
     RejectedAnswer,
@@ -251,21 +250,12 @@ def check_leaks(
 
 
 def prompt_check(knowledge: Knowledge, wording: PromptWording) -> PromptCheck:
-    """How the prompts of all sources are looked up for which that can be done.
-
-    Raises:
-      ConfigurationError: a pattern is not a regular expression.
-    """
-    sources = {}
-    for source in checked_sources(knowledge):
-        answers = knowledge.answers[source]
-        pattern = answers.history_entry_pattern or ""
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            key = f"knowledge.answers.{source}.history_entry_pattern"
-            raise ConfigurationError(f"{key}: not a regular expression ({error})") from error
-        sources[source] = CheckedSource(pattern=pattern, seen=answers.seen)
+    """How the prompts of all sources are looked up for which that can be done."""
+    described = {source: knowledge.answers[source] for source in checked_sources(knowledge)}
+    sources = {
+        source: CheckedSource(pattern=answers.history_entry_pattern or "", seen=answers.seen)
+        for source, answers in described.items()
+    }
     return PromptCheck(sources=sources, wording=wording)
 
 

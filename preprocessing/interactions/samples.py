@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -414,8 +413,43 @@ class UserColumns:
         return before - before[self._sequences.starts][self._sequences.user_of_row]
 
 
-class CtrColumns:
-    """Columns of examples with one candidate each.
+@dataclass(frozen=True)
+class ExampleColumns:
+    """Examples of one kind.
+
+    Attributes:
+      user: columns of the users.
+      rows: [examples] row whose history an example has.
+      candidates: feature -> its column for some examples, by their numbers.
+    """
+
+    user: UserColumns
+    rows: np.ndarray
+    candidates: Mapping[str, Callable[[np.ndarray], Column]]
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.rows)
+
+    def of(self, numbers: np.ndarray) -> dict[str, Column]:
+        """Columns of some examples, by their numbers, in the given order."""
+        rows = self.rows[numbers]
+        return {
+            **self.user.user(rows),
+            **{name: column(numbers) for name, column in self.candidates.items()},
+            **self.user.before(rows),
+        }
+
+
+def ctr_columns(
+    user: UserColumns,
+    sequences: UserSequences,
+    history_rows: np.ndarray,
+    candidates: Candidates,
+    universe: pa.Array | None,
+    extra_labels: Sequence[str] = (),
+) -> ExampleColumns:
+    """Examples with one candidate each.
 
     Args:
       user: columns of the users.
@@ -425,47 +459,23 @@ class CtrColumns:
       universe: ids that sampled items name; None when there are none.
       extra_labels: names of further labels (`data.labels`), in order.
     """
-
-    def __init__(
-        self,
-        user: UserColumns,
-        sequences: UserSequences,
-        history_rows: np.ndarray,
-        candidates: Candidates,
-        universe: pa.Array | None,
-        extra_labels: Sequence[str] = (),
-    ):
-        self._user = user
-        self._rows = history_rows
-        item_ids, self._item_index = ids_of(candidates, sequences, universe)
-        self._items = BytesValues(_encoded(item_ids))
-        self._labels = real_or_zero(sequences.labels, candidates)
-        self._ratings = real_or_zero(sequences.ratings, candidates)
-        bits = real_or_zero(sequences.extra_labels, candidates).astype(np.int64)
-        self._extra_labels = {
-            contract.extra_label_feature(name).name: (bits >> number) & 1
-            for number, name in enumerate(extra_labels)
-        }
-
-    def __len__(self) -> int:
-        """Number of examples."""
-        return len(self._rows)
-
-    def of(self, numbers: np.ndarray) -> dict[str, Column]:
-        """Columns of some examples, by their numbers, in the given order."""
-        rows = self._rows[numbers]
-        return {
-            **self._user.user(rows),
-            contract.ITEM_ID: IndexedBytesColumn(self._items, self._item_index[numbers]),
-            contract.LABEL: FloatColumn(self._labels[numbers]),
-            contract.RATING: FloatColumn(self._ratings[numbers]),
-            **{name: FloatColumn(values[numbers]) for name, values in self._extra_labels.items()},
-            **self._user.before(rows),
-        }
+    bits = real_or_zero(sequences.extra_labels, candidates).astype(np.int64)
+    numbers = {
+        contract.LABEL: real_or_zero(sequences.labels, candidates),
+        contract.RATING: real_or_zero(sequences.ratings, candidates),
+    } | {
+        contract.extra_label_feature(name).name: (bits >> number) & 1
+        for number, name in enumerate(extra_labels)
+    }
+    items = {contract.ITEM_ID: _one_id(*ids_of(candidates, sequences, universe))}
+    floats = {name: _one_float(values) for name, values in numbers.items()}
+    return ExampleColumns(user, history_rows, items | floats)
 
 
-class RerankColumns:
-    """Columns of examples with a list of candidates each.
+def rerank_columns(
+    user: UserColumns, sequences: UserSequences, lists: CandidateLists, universe: pa.Array
+) -> ExampleColumns:
+    """Examples with a list of candidates each.
 
     Args:
       user: columns of the users.
@@ -473,65 +483,37 @@ class RerankColumns:
       lists: the lists.
       universe: ids that sampled items name.
     """
-
-    def __init__(
-        self,
-        user: UserColumns,
-        sequences: UserSequences,
-        lists: CandidateLists,
-        universe: pa.Array,
-    ):
-        self._user = user
-        self._lists = lists
-        item_ids, item_index = ids_of(lists.candidates, sequences, universe)
-        self._items = BytesSequence(_encoded(item_ids), item_index)
-        self._labels = FloatSequence(real_or_zero(sequences.labels, lists.candidates))
-        self._ratings = FloatSequence(real_or_zero(sequences.ratings, lists.candidates))
-
-    def __len__(self) -> int:
-        """Number of examples."""
-        return len(self._lists.first_rows)
-
-    def of(self, numbers: np.ndarray) -> dict[str, Column]:
-        """Columns of some examples, by their numbers, in the given order."""
-        rows = self._lists.first_rows[numbers]
-        starts, ends = self._lists.starts[numbers], self._lists.ends[numbers]
-        return {
-            **self._user.user(rows),
-            contract.ITEM_ID: RaggedBytesColumn(self._items, starts, ends),
-            contract.LABEL: RaggedFloatColumn(self._labels, starts, ends),
-            contract.RATING: RaggedFloatColumn(self._ratings, starts, ends),
-            **self._user.before(rows),
-        }
+    starts, ends = lists.starts, lists.ends
+    item_ids, item_index = ids_of(lists.candidates, sequences, universe)
+    items = BytesSequence(_encoded(item_ids), item_index)
+    labels = FloatSequence(real_or_zero(sequences.labels, lists.candidates))
+    ratings = FloatSequence(real_or_zero(sequences.ratings, lists.candidates))
+    return ExampleColumns(
+        user,
+        lists.first_rows,
+        {
+            contract.ITEM_ID: lambda some: RaggedBytesColumn(items, starts[some], ends[some]),
+            contract.LABEL: lambda some: RaggedFloatColumn(labels, starts[some], ends[some]),
+            contract.RATING: lambda some: RaggedFloatColumn(ratings, starts[some], ends[some]),
+        },
+    )
 
 
-class RetrievalColumns:
-    """Columns of examples with one liked item each.
+def retrieval_columns(
+    user: UserColumns, sequences: UserSequences, rows: np.ndarray
+) -> ExampleColumns:
+    """Examples with one liked item each: the interactions `rows`, [examples]."""
+    item = _one_id(sequences.item_ids, sequences.item_of_row[rows])
+    return ExampleColumns(user, rows, {contract.ITEM_ID: item})
 
-    Args:
-      user: columns of the users.
-      sequences: all interactions of the users.
-      rows: [examples] the interactions.
-    """
 
-    def __init__(self, user: UserColumns, sequences: UserSequences, rows: np.ndarray):
-        self._user = user
-        self._rows = rows
-        self._items = BytesValues(_encoded(sequences.item_ids))
-        self._item_index = sequences.item_of_row[rows]
+def _one_id(ids: list[str], index: np.ndarray) -> Callable[[np.ndarray], Column]:
+    values = BytesValues(_encoded(ids))
+    return lambda some: IndexedBytesColumn(values, index[some])
 
-    def __len__(self) -> int:
-        """Number of examples."""
-        return len(self._rows)
 
-    def of(self, numbers: np.ndarray) -> dict[str, Column]:
-        """Columns of some examples, by their numbers, in the given order."""
-        rows = self._rows[numbers]
-        return {
-            **self._user.user(rows),
-            contract.ITEM_ID: IndexedBytesColumn(self._items, self._item_index[numbers]),
-            **self._user.before(rows),
-        }
+def _one_float(values: np.ndarray) -> Callable[[np.ndarray], Column]:
+    return lambda some: FloatColumn(values[some])
 
 
 def real_or_zero(values: np.ndarray, candidates: Candidates) -> np.ndarray:
@@ -547,16 +529,6 @@ def real_or_zero(values: np.ndarray, candidates: Candidates) -> np.ndarray:
 
 def _encoded(texts: list[str]) -> list[bytes]:
     return [text.encode() for text in texts]
-
-
-class ExampleColumns(Protocol):
-    """Examples of one kind."""
-
-    def __len__(self) -> int:
-        """Number of examples."""
-
-    def of(self, numbers: np.ndarray) -> dict[str, Column]:
-        """Columns of some examples, by their numbers, in the given order."""
 
 
 def needs_universe(data: Data) -> bool:
@@ -616,14 +588,14 @@ class ExampleMaker:
             return self._rerank(rows, part)
         if kind == RETRIEVAL:
             liked = rows[self._sequences.labels[rows] == 1]
-            return RetrievalColumns(self._user, self._sequences, liked)
+            return retrieval_columns(self._user, self._sequences, liked)
         return self._ctr(rows, part)
 
     def _ctr(self, rows: np.ndarray, part: int) -> ExampleColumns:
         negatives = self._data.negatives
         if not negatives.per_positive:
             alone = interactions_alone(self._sequences, rows)
-            return self._ctr_columns(rows, alone, None)
+            return self._ctr_examples(rows, alone, None)
         by_popularity: dict[str, np.ndarray] = {}
         if drawn_by_popularity(self._data):
             folds = user_folds(self._sequences.users)
@@ -637,14 +609,18 @@ class ExampleMaker:
             self._sequences, rows, unseen, negatives.per_positive
         )
         self.missing_negatives += missing
-        return self._ctr_columns(history_rows, candidates, self._items_to_draw.item_ids)
+        return self._ctr_examples(history_rows, candidates, self._items_to_draw.item_ids)
 
-    def _ctr_columns(
+    def _ctr_examples(
         self, history_rows: np.ndarray, candidates: Candidates, universe: pa.Array | None
-    ) -> CtrColumns:
-        names = tuple(self._data.labels)
-        return CtrColumns(
-            self._user, self._sequences, history_rows, candidates, universe, extra_labels=names
+    ) -> ExampleColumns:
+        return ctr_columns(
+            self._user,
+            self._sequences,
+            history_rows,
+            candidates,
+            universe,
+            tuple(self._data.labels),
         )
 
     def _rerank(self, rows: np.ndarray, part: int) -> ExampleColumns:
@@ -653,7 +629,7 @@ class ExampleMaker:
         lists = rerank_lists(self._sequences, rows, unseen, settings)
         self.missing_candidates += lists.missing
         universe = self._items_to_draw.item_ids
-        return RerankColumns(self._user, self._sequences, lists, universe)
+        return rerank_columns(self._user, self._sequences, lists, universe)
 
     def _unseen(self, part: int, purpose: str, **by_popularity: np.ndarray) -> UnseenItems:
         """Draws items new to a user by the end of a part: later interactions stay unknown."""

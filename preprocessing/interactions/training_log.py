@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from preprocessing.beam_sinks import (
     read_statistics,
     total,
 )
-from preprocessing.dead_letters import count_by_reason
+from preprocessing.dead_letters import read_dead_letters
 from preprocessing.interactions.filtering import FilteredLog, filter_log, read_filtered_log
 from preprocessing.interactions.k_core import read_table, write_table
 from preprocessing.interactions.reading import (
@@ -156,15 +157,12 @@ def read_training_log(plan: LogPlan, beam_options: BeamOptions) -> TrainingLogRe
         options,
     )
     statistics = read_statistics(counts) + (filtered.statistics if filtered else [])
-    reasons: dict[str, int] = {}
-    for by_reason in count_by_reason(letters).values():
-        for reason, count in by_reason.items():
-            reasons[reason] = reasons.get(reason, 0) + count
+    reasons = Counter(letter["reason"] for letter in read_dead_letters(letters))
     described: dict[str, Any] = {
         "records_in": total(statistics, "interactions"),
         "records_out": total(statistics, "ordered"),
         "filtered_out": total(statistics, "filtered_out"),
-        "dead_letters": sum(reasons.values()),
+        "dead_letters": reasons.total(),
         "rejected_by_reason": dict(sorted(reasons.items())),
         "training_interactions": total(statistics, "training"),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,9 +19,8 @@ from configs.knowledge import CollaborativeVectors
 from configs.scenario import Scenario
 from preprocessing import storage
 from preprocessing.beam_options import BeamOptions
-from preprocessing.dead_letters import DeadLetter, DeadLetterRuns, merge_runs
-from preprocessing.interactions.catalogue import collect_items, parse_catalogue
-from preprocessing.interactions.reading import by_reason
+from preprocessing.dead_letters import DeadLetterRuns, merge_runs, read_dead_letters
+from preprocessing.interactions.catalogue import read_items
 from preprocessing.interactions.samples import user_folds
 from preprocessing.interactions.shard import LogPlan, shards_of_log
 from preprocessing.interactions.training_log import TrainingLog, read_training_log
@@ -225,9 +225,10 @@ def make_vectors(
         ids = read.log.users if answers.entity == "user" else read.log.items
         if tables.catalogue is not None and tables.described is not None:
             letters.append(storage.join(scratch, _CATALOGUE_LETTERS))
-            catalogue_ids = read_catalogue_ids(tables.catalogue, tables.described, letters[-1])
-            counts["catalogue"] = catalogue_ids.counts
-            ids = sorted({*ids, *catalogue_ids.ids})
+            catalogue_ids, counts["catalogue"] = _catalogue_ids(
+                tables.catalogue, tables.described, letters[-1]
+            )
+            ids = sorted({*ids, *catalogue_ids})
         settings = answers.random
         made = _write_all(
             folder,
@@ -245,48 +246,26 @@ def make_vectors(
     return made
 
 
-@dataclass(frozen=True)
-class CatalogueIds:
-    """Items of the catalogue.
-
-    Attributes:
-      ids: each once.
-      counts: `records_in` rows were read; `records_out` and `dead_letters` add up to them.
-    """
-
-    ids: list[str]
-    counts: dict[str, Any]
-
-
-def read_catalogue_ids(
+def _catalogue_ids(
     reader: TableReader, catalogue: CatalogueTable, dead_letters_path: str
-) -> CatalogueIds:
-    """Reads the item ids of the catalogue.
+) -> tuple[list[str], dict[str, Any]]:
+    """The item ids of the catalogue, each once, and counts of its rows.
 
     Args:
       reader: reads the catalogue.
       catalogue: its configuration.
       dead_letters_path: JSON lines file for rejected rows.
     """
-    tables, read = [], 0
-    rejected: list[DeadLetter] = []
-    for block in reader.read():
-        table, letters = parse_catalogue(block, catalogue)
-        tables.append(table)
-        rejected += letters
-        read += block.records
-    items = collect_items(tables, catalogue, reader.names)
-    rejected += items.dead_letters
-    runs = DeadLetterRuns(f"{dead_letters_path}.runs")
-    runs.add(rejected)
-    runs.write(dead_letters_path)
-    counts = {
+    letters = DeadLetterRuns(f"{dead_letters_path}.runs")
+    items, read = read_items(reader, catalogue, letters)
+    letters.write(dead_letters_path)
+    reasons = Counter(letter["reason"] for letter in read_dead_letters(dead_letters_path))
+    return items.ids, {
         "records_in": read,
         "records_out": len(items.ids),
-        "dead_letters": len(rejected),
-        "rejected_by_reason": dict(sorted(by_reason(rejected).items())),
+        "dead_letters": reasons.total(),
+        "rejected_by_reason": dict(sorted(reasons.items())),
     }
-    return CatalogueIds(items.ids, counts)
 
 
 def _write_collaborative(

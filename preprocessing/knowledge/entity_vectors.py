@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -364,11 +365,10 @@ def describe_vectors(
       AssertionError: the counts do not add up.
     """
     group_reasons = dict(rejected.get(groups, {})) if groups else {}
-    reasons: dict[str, int] = {}
+    reasons: Counter[str] = Counter()
     for file, counted in rejected.items():
         if file != groups:
-            for reason, count in counted.items():
-                reasons[reason] = reasons.get(reason, 0) + count
+            reasons.update(counted)
     shards = sorted(
         (entry for entry in statistics if "shard" in entry), key=lambda entry: entry["shard"]
     )
@@ -382,7 +382,7 @@ def describe_vectors(
     counts: dict[str, Any] = {
         "records_in": total(statistics, "read") - elsewhere,
         "records_out": records if encoder is None else total(statistics, "usable"),
-        "dead_letters": sum(reasons.values()),
+        "dead_letters": reasons.total(),
         "other_sources": elsewhere,
         "rejected_by_reason": dict(sorted(reasons.items())),
         "knowledge_records": records,

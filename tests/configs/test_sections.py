@@ -455,6 +455,10 @@ def test_collective_answers_need_groups() -> None:
         ({"entity": "user", "collaborative": {}}, "are for item sources"),
         ({"random": {"dimension": 1}}, "greater than or equal to 2"),
         ({"collaborative": {"dimension": 1}}, "greater than or equal to 2"),
+        (
+            {"entity": "user", "individual": ["u"], "history_entry_pattern": "(stars"},
+            r"history_entry_pattern\s.*not a regular expression \(missing \)",
+        ),
     ],
 )
 def test_contradicting_answers_are_refused(described: dict[str, Any], problem: str) -> None:

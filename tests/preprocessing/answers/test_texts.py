@@ -5,7 +5,6 @@ import re
 import pytest
 
 from configs.knowledge import Encoder, SourceAnswers
-from configs.loading import ConfigurationError
 from preprocessing.answers.record import answer_of
 from preprocessing.answers.texts import answer_texts, history_part, with_history
 
@@ -49,13 +48,6 @@ def test_a_prompt_without_history_leaves_the_answer_alone():
 def test_items_have_no_history():
     record = RECORD | {"source": "item"}
     assert text_of(record, "history_and_answer", "item", entity="item") == (RECORD["answer"], False)
-
-
-def test_a_wrong_pattern_is_explained():
-    with pytest.raises(
-        ConfigurationError, match=r"answers\.user\.history_entry_pattern: not a reg"
-    ):
-        text_of(RECORD, "history_and_answer", history_entry_pattern="(")
 
 
 PROMPT = (

@@ -17,7 +17,6 @@ from preprocessing.interactions.k_core import (
     FilterFiles,
     KeptCounts,
     add_up,
-    count_all,
     count_kept,
     find_kept_items,
     kept_rows,
@@ -84,9 +83,7 @@ def test_repeated_rounds_end_at_the_k_core_of_pandas(pairs, users, items, shards
     wanted = settings(users, items)
 
     kept = find_kept_items(
-        add_up(count_all(shard, 9) for shard in coded),
-        lambda mask: add_up(count_kept(shard, mask, wanted) for shard in coded),
-        wanted,
+        lambda mask, least: add_up(count_kept(shard, mask, least) for shard in coded), 9, wanted
     )
     core = k_core(log, users, items)
     for part, shard in zip(parts, coded, strict=True):
@@ -102,7 +99,7 @@ def test_repeated_rounds_end_at_the_k_core_of_pandas(pairs, users, items, shards
 
 def test_without_repeating_one_round_is_enough():
     once = settings(2, 2, repeat=False)
-    kept = find_kept_items(count_all(SHARD, 5), lambda mask: count_kept(SHARD, mask, once), once)
+    kept = find_kept_items(lambda mask, least: count_kept(SHARD, mask, least), 5, once)
     assert kept.mask.tolist() == [True, True, False, False, False]
     assert kept.unfiltered == {"users": 3, "items": 4, "interactions": 7}
     assert kept.rounds == [{"users": 3, "items": 2, "interactions": 5}]

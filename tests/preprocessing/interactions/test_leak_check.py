@@ -7,7 +7,6 @@ import pytest
 
 from configs.data import Split
 from configs.knowledge import Knowledge, SourceAnswers
-from configs.loading import ConfigurationError
 from configs.prompting import Prompts
 from preprocessing.interactions import leak_check
 from preprocessing.interactions.leak_check import (
@@ -170,14 +169,6 @@ def test_sources_can_be_verified_or_not():
     assert leak_check.unverifiable_sources(described) == [
         "item_group", "item_vectors", "user_group", "user_unknown", "user_vectors",
     ]  # fmt: skip
-
-
-def test_a_pattern_that_is_none_is_explained():
-    described = knowledge(
-        user={"entity": "user", "individual": ["u"], "history_entry_pattern": "(stars"}
-    )
-    with pytest.raises(ConfigurationError, match=r"user\.history_entry_pattern: not a regular"):
-        leak_check.prompt_check(described, WORDING)
 
 
 def test_every_answer_in_use_must_have_a_prompt_whose_entries_are_known():

@@ -16,16 +16,16 @@ from preprocessing.interactions.samples import (
     SAMPLED,
     CandidateLists,
     Candidates,
-    CtrColumns,
     Draws,
-    RerankColumns,
-    RetrievalColumns,
     UnseenItems,
     UserColumns,
+    ctr_columns,
     ids_of,
     interactions_alone,
     needs_universe,
+    rerank_columns,
     rerank_lists,
+    retrieval_columns,
     user_folds,
     with_negatives,
 )
@@ -67,7 +67,7 @@ def names(features: tuple) -> list[str]:
 def test_examples_follow_the_order_of_their_numbers():
     sequences = log()
     rows = np.array([0, 2, 3])
-    columns = CtrColumns(
+    columns = ctr_columns(
         user_columns(sequences), sequences, rows, interactions_alone(sequences, rows), None
     )
     assert len(columns) == 3
@@ -88,7 +88,7 @@ def test_a_sampled_negative_shares_everything_but_item_label_and_rating():
     sequences = log()
     candidates = Candidates(rows=np.array([2, SAMPLED, SAMPLED]), items=np.array([2, 4, 3]))
     history_rows = np.array([2, 2, 2])
-    columns = CtrColumns(user_columns(sequences), sequences, history_rows, candidates, UNIVERSE)
+    columns = ctr_columns(user_columns(sequences), sequences, history_rows, candidates, UNIVERSE)
     real, *sampled = decoded(columns.of(np.arange(3)))
     assert (real["item_id"], real["label"], real["rating"]) == ([b"3"], [1.0], [4.0])
     for example, item in zip(sampled, (b"9", b"8"), strict=True):
@@ -104,7 +104,7 @@ def test_lists_of_candidates_start_from_their_first_interaction():
         candidates=Candidates(rows=np.array([SAMPLED, 2, 1, 3]), items=np.array([4, 2, 1, 0])),
         missing=RerankLists().length,
     )
-    columns = RerankColumns(user_columns(sequences), sequences, lists, UNIVERSE)
+    columns = rerank_columns(user_columns(sequences), sequences, lists, UNIVERSE)
     assert len(columns) == 2
     assert list(columns.of(np.array([0]))) == names(RERANK_FEATURES)
     second, first = decoded(columns.of(np.array([1, 0])))
@@ -117,7 +117,7 @@ def test_lists_of_candidates_start_from_their_first_interaction():
 
 def test_retrieval_examples_name_an_item_and_no_label():
     sequences = log()
-    columns = RetrievalColumns(user_columns(sequences), sequences, np.array([0, 2]))
+    columns = retrieval_columns(user_columns(sequences), sequences, np.array([0, 2]))
     assert len(columns) == 2
     assert list(columns.of(np.array([0]))) == names(RETRIEVAL_FEATURES)
     (example,) = decoded(columns.of(np.array([1])))
