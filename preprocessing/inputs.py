@@ -121,47 +121,16 @@ def input_checksums(files: Mapping[str, str]) -> dict[str, str]:
     return hashes
 
 
-class _Hashed(io.RawIOBase):
-    """Passes on the bytes of a file and hashes them."""
-
-    def __init__(self, file: BinaryIO):
-        super().__init__()
-        self.digest = hashlib.sha256()
-        self._file = file
-        self._passed = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        self.digest.update(data)
-        self._passed += len(data)
-        return data
-
-    def tell(self) -> int:
-        return self._passed
-
-    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-
 def _sha256_of_whole_file(path: str) -> str:
+    digest = hashlib.sha256()
     with storage.open_bytes(path) as file:
-        hashed = _Hashed(file)
-        if path.endswith(COMPRESSED_SUFFIXES):
-            _check_whole(path, hashed)
-        while hashed.read(_READ_BYTES):
-            pass
-        return hashed.digest.hexdigest()
-
-
-def _check_whole(path: str, file: _Hashed) -> None:
-    decompressed = _decompressed(path, cast(BinaryIO, file))
-    while decompressed.read(_READ_BYTES):
-        pass
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    if path.endswith(COMPRESSED_SUFFIXES):
+        with open_input(path) as decompressed:
+            while decompressed.read(_READ_BYTES):
+                pass
+    return digest.hexdigest()
 
 
 class _Decompressor(io.RawIOBase):

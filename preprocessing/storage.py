@@ -85,6 +85,26 @@ def errors_name(path: str | Path) -> Iterator[None]:
         raise
 
 
+def partial_of(path: Path) -> Path:
+    """The hidden name beside a local file's under which it is written until it is complete."""
+    return path.with_name(f".{path.name}{_PARTIAL}")
+
+
+@contextmanager
+def replaced_when_complete(path: Path) -> Iterator[Path]:
+    """Gives `partial_of` a local file, which is moved into its place when the block ends well.
+
+    For files that one process at a time writes: what a killed one leaves, the next one overwrites.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with errors_name(path):
+            yield partial_of(path)
+        os.replace(partial_of(path), path)
+    finally:
+        partial_of(path).unlink(missing_ok=True)
+
+
 @contextmanager
 def create_bytes(path: str) -> Iterator[BinaryIO]:
     """Opens a file for writing, in place of an older one; a local one appears when it is complete.

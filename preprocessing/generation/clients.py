@@ -16,7 +16,7 @@ from preprocessing.answers.completion import ChatResponse
 from preprocessing.generation.answer_store import Acceptance
 from preprocessing.generation.chat import ChatParameters, ChatRequest
 from preprocessing.generation.client import AnswerClient, Budget, stop_on_interrupt
-from preprocessing.generation.endpoint_client import CallLimits, EndpointClient
+from preprocessing.generation.endpoint_client import CallLimits, EndpointClient, OpenAIEndpoint
 from preprocessing.generation.file_clients import BatchFileClient, BatchResultClient, ReplayClient
 from preprocessing.generation.gguf import GgufModel, open_llama, require_llama_cpp
 from preprocessing.openai_connection import ApiKey, require_address
@@ -124,9 +124,6 @@ def _called_model(
         # One call at a time, and a failure in this process fails again.
         limits = CallLimits(1, 0, 0.0, settings.stop_after_failures)
         return GgufModel(open_model, parameters.model, parameters), limits
-    # openai takes a second to import, which help and the other clients need not wait for.
-    from preprocessing.generation.endpoint_client import OpenAIEndpoint
-
     endpoint = OpenAIEndpoint(
         settings.base_url,
         ApiKey.from_environment("generation", settings.api_key_variable),

@@ -6,7 +6,6 @@ The question, how its answer is read, and the call of the configured LLM.
 from __future__ import annotations
 
 import json
-import os
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ import yaml
 from configs.command_line import CommandError, say
 from configs.loading import YAML_FAULTS, ConfigurationError
 from configs.prompting import Generation
+from preprocessing import storage
 from preprocessing.answers.record import custom_id, prompt_sha256
 from preprocessing.generation.generate import GenerateStep
 from preprocessing.generation.outputs import OutputFolder
@@ -299,14 +299,9 @@ def write_scenario_file(
         for line in textwrap.wrap(remark, _WIDTH, initial_indent="# ", subsequent_indent="# ")
     ]
     body = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=_WIDTH)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text("\n".join([*lines, body]), encoding="utf-8")
-    try:
-        load_prompt_scenario(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with storage.replaced_when_complete(path) as partial:
+        partial.write_text("\n".join([*lines, body]), encoding="utf-8")
+        load_prompt_scenario(partial)
 
 
 _SOURCE = "factors"
@@ -379,7 +374,6 @@ def propose_factors(
 
 def _ask(settings: Generation, prompt: str, name: str, folder: Path) -> tuple[dict[str, Any], str]:
     """The summary of the run and the LLM's answer."""
-    folder.mkdir(parents=True, exist_ok=True)
     record = {
         "custom_id": custom_id(_SOURCE, INDIVIDUAL, name),
         "source": _SOURCE,
@@ -388,9 +382,8 @@ def _ask(settings: Generation, prompt: str, name: str, folder: Path) -> tuple[di
         "prompt": prompt,
     }
     prompts = folder / _PROMPTS
-    temporary = folder / f".{_PROMPTS}.partial"
-    temporary.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, prompts)
+    with storage.replaced_when_complete(prompts) as partial:
+        partial.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
     free_text = settings.model_copy(update={"json_schema": None})
     try:
         summary = GenerateStep(free_text, str(prompts), folder).run(strict=False)

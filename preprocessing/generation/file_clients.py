@@ -70,7 +70,7 @@ class BatchFileClient(AnswerClient):
         request = next(pending, None)
         while request is not None:
             path = self.folder.absolute() / f"requests-{number:05d}.jsonl"
-            partial = _partial(path)
+            partial = storage.partial_of(path)
             with storage.errors_name(path), partial.open("wb") as file:
                 written, request = self._fill(file, request, pending, store)
                 file.flush()
@@ -89,10 +89,10 @@ class BatchFileClient(AnswerClient):
         killed = [
             file
             for file in sorted(store.batch_files())
-            if _partial(Path(file)).exists() and not Path(file).exists()
+            if storage.partial_of(Path(file)).exists() and not Path(file).exists()
         ]
         for file in killed:
-            os.replace(_partial(Path(file)), file)
+            os.replace(storage.partial_of(Path(file)), file)
         return killed
 
     def _within_budget(
@@ -139,10 +139,6 @@ class BatchFileClient(AnswerClient):
             "body": self.parameters.body(request.prompt, request.schema),
         }
         return json.dumps(entry).encode() + b"\n"
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
 
 
 class BatchResultClient(AnswerClient):

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from configs.command_line import CommandError, say
 from configs.files import file_sha256
 from configs.loading import ConfigurationError
+from preprocessing import storage
 from preprocessing.answers.completion import ChatResponse, response_of
 from preprocessing.answers.record import RejectedAnswer
 from preprocessing.generation.chat import ChatParameters, ChatRequest
@@ -51,10 +52,8 @@ class GgufFile:
 
     def remember(self, cache: Path) -> None:
         """Writes the hash down, so that an unchanged file need not be read for it again."""
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        temporary = cache.with_name(f".{cache.name}.partial")
-        temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, cache)
+        with storage.replaced_when_complete(cache) as path:
+            path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
 def read_gguf_file(model: str, cache: Path) -> GgufFile:

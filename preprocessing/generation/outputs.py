@@ -5,15 +5,13 @@ Before: what is pending. After: answers, dead letters and a summary for people a
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from preprocessing import storage
 from preprocessing.answers.names import NameCounts, count_names, name_lists
@@ -243,7 +241,10 @@ class OutputFolder:
         """
         counts = PromptCounts()
         letters = list(other_dead_letters)
-        with _replaced_when_complete(self.answers) as file:
+        with (
+            storage.replaced_when_complete(self.answers) as path,
+            path.open("w", encoding="utf-8") as file,
+        ):
             for entry in prompt_states(prompts_path, store):
                 if not isinstance(entry, PromptState):
                     counts.rejected_by_reason[entry["reason"]] += 1
@@ -282,8 +283,8 @@ class OutputFolder:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes the summary as JSON that people can read."""
-        with _replaced_when_complete(self.summary) as file:
-            file.write(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        with storage.replaced_when_complete(self.summary) as path:
+            path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def answer_record(
@@ -322,18 +323,3 @@ def answer_record(
         factors=factors,
         members=prompt.members,
     )
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
-
-
-@contextlib.contextmanager
-def _replaced_when_complete(path: Path) -> Iterator[IO[str]]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with storage.errors_name(path), _partial(path).open("w", encoding="utf-8") as file:
-            yield file
-        os.replace(_partial(path), path)
-    finally:
-        _partial(path).unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -19,6 +18,7 @@ from configs.knowledge import SourceAnswers
 from configs.loading import ConfigurationError
 from configs.prompting import Prompts
 from configs.scenario import Scenario
+from preprocessing import storage
 from preprocessing.answers.record import chosen_sources, sources_of
 from preprocessing.dead_letters import DeadLetterRuns, count_by_reason
 from preprocessing.grouping.groups_file import open_groups
@@ -526,11 +526,9 @@ def _copy(folder: Path, out: Path) -> None:
     """Copies prompts to `out` and what belongs to them beside it, each file in one move."""
     if out.is_dir():
         raise CommandError(f"--out {out}: is a folder; name a file, e.g. {out / PROMPTS}")
-    out.parent.mkdir(parents=True, exist_ok=True)
     copies = {folder / PROMPTS: out}
     for path in (folder / CUSTOM_IDS, *sorted(folder.glob("groups_*.csv"))):
         copies[path] = out.with_name(f"{out.stem}.{path.name}")
     for source, target in copies.items():
-        temporary = target.with_name(f".{target.name}.partial")
-        shutil.copy(source, temporary)
-        os.replace(temporary, target)
+        with storage.replaced_when_complete(target) as partial:
+            shutil.copy(source, partial)
