@@ -16,9 +16,9 @@ from pyarrow import parquet
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from preprocessing import storage
-from preprocessing.answers.record import RejectedAnswer
+from preprocessing.answers.record import RejectedAnswer, check_entity_id
 from preprocessing.inputs import is_of_system, open_input
-from preprocessing.records.contract import ENTITY_ID, EXTRACTION, GROUP_ID, VECTOR
+from preprocessing.records.contract import ENTITY_ID, EXTRACTION, EXTRACTIONS, GROUP_ID, VECTOR
 from preprocessing.records.tfrecord_file import BrokenRecord, BrokenStream, records_in
 from preprocessing.records.wire import Values, decode_example
 
@@ -46,6 +46,40 @@ def problem_of(vector: np.ndarray) -> Problem | None:
     if not vector.any():
         return Problem("zero_vector", "all numbers of the vector are zero")
     return None
+
+
+def usable_vector(
+    entity_id: str, vector: np.ndarray | Problem, extraction: str, width: int
+) -> np.ndarray:
+    """The vector of a record, [width] float16.
+
+    Args:
+      entity_id: whom it is about.
+      vector: as it was read.
+      extraction: "" where the file does not say.
+      width: of all vectors of the source.
+
+    Raises:
+      RejectedAnswer: the record is of no use.
+    """
+    if isinstance(vector, Problem):
+        raise RejectedAnswer(*vector)
+    if not entity_id.strip():
+        raise RejectedAnswer("blank_field", "field 'entity_id' is empty")
+    check_entity_id(entity_id)
+    if extraction not in (BLANK, *EXTRACTIONS):
+        raise RejectedAnswer(
+            "extraction_mismatch",
+            f"'{extraction}'; there are {' and '.join(EXTRACTIONS)} vectors",
+        )
+    if len(vector) != width:
+        raise RejectedAnswer("wrong_width", f"width {len(vector)}, others of the source {width}")
+    with np.errstate(over="ignore"):
+        rounded = vector.astype(np.float16)
+    problem = problem_of(rounded)
+    if problem is not None:
+        raise RejectedAnswer(*problem)
+    return rounded
 
 
 @dataclass(frozen=True)

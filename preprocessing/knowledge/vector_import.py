@@ -10,28 +10,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 
 from preprocessing.answers.record import (
     Location,
     RejectedAnswer,
-    check_entity_id,
     refuse_forgotten,
 )
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.knowledge.accepting import entity_shard
 from preprocessing.knowledge.entity_vectors import WritingPlan, write_entity_vectors
-from preprocessing.knowledge.vectors import KnowledgeRecord, round_vectors
-from preprocessing.records.contract import EXTRACTIONS, INDIVIDUAL
+from preprocessing.knowledge.vectors import KnowledgeRecord
+from preprocessing.records.contract import INDIVIDUAL
 from preprocessing.records.forgotten import Forgotten
 from preprocessing.vector_files import (
-    BLANK,
-    Problem,
     VectorBlock,
     VectorFilePart,
-    problem_of,
     read_part,
+    usable_vector,
 )
 
 
@@ -82,40 +78,13 @@ def _checked_vectors(
                 entity_id,
                 extraction or INDIVIDUAL,
                 group_id,
-                checked,
+                checked.tobytes(),
                 Location(part.file.name, number, part.file.order),
             )
         )
     yield beam.pvalue.TaggedOutput(STATISTICS, {"read": len(block.entity_ids)})
     yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
     yield from by_shard.items()
-
-
-def usable_vector(
-    entity_id: str, vector: np.ndarray | Problem, extraction: str, width: int
-) -> bytes:
-    """The vector of a record, rounded to float16, as bytes.
-
-    Raises:
-      RejectedAnswer: the record is of no use.
-    """
-    if isinstance(vector, Problem):
-        raise RejectedAnswer(*vector)
-    if not entity_id.strip():
-        raise RejectedAnswer("blank_field", "field 'entity_id' is empty")
-    check_entity_id(entity_id)
-    if extraction not in (BLANK, *EXTRACTIONS):
-        raise RejectedAnswer(
-            "extraction_mismatch",
-            f"'{extraction}'; there are {' and '.join(EXTRACTIONS)} vectors",
-        )
-    if len(vector) != width:
-        raise RejectedAnswer("wrong_width", f"width {len(vector)}, the first vector has {width}")
-    rounded = round_vectors(vector[np.newaxis])[0][0]
-    problem = problem_of(rounded)
-    if problem is not None:
-        raise RejectedAnswer(*problem)
-    return rounded.tobytes()
 
 
 def build_import_pipeline(pipeline: beam.Pipeline, plan: ImportPlan) -> None:

@@ -10,14 +10,23 @@ from typing import Self
 
 import numpy as np
 
-from preprocessing.records.contract import HISTORY_ITEM_ID, HISTORY_RATING, PROFILE_PREFIX
+from preprocessing.records.contract import (
+    HISTORY_ITEM_ID,
+    HISTORY_RATING,
+    ITEM_ID,
+    NO_ID,
+    PROFILE_PREFIX,
+    USER_ID,
+    USER_LOG_COUNT,
+    USER_MEAN_RATING,
+    USER_SHARE_LIKED,
+)
 from serving.client.errors import ProfileError, RankingError
 
 RawId = str | int
 """An id as data has it; `318` and `"318"` are the same."""
 
 _NO_TEXT = ""
-_NO_INTEGER = -1
 _INT64 = np.iinfo(np.int64)
 
 
@@ -60,7 +69,7 @@ def padded_ids(lists: Sequence[Sequence[RawId]], name: str, as_integers: bool) -
     shape = (len(lists), width)
     array = np.full(shape, _NO_TEXT, object)
     if as_integers:
-        array = np.full(shape, _NO_INTEGER, np.int64)
+        array = np.full(shape, NO_ID, np.int64)
     for row, ids in enumerate(lists):
         array[row, : len(ids)] = id_array(ids, name, as_integers)
     return array
@@ -68,7 +77,7 @@ def padded_ids(lists: Sequence[Sequence[RawId]], name: str, as_integers: bool) -
 
 def _integer(value: RawId, name: str) -> int:
     if value == _NO_TEXT:
-        return _NO_INTEGER
+        return NO_ID
     try:
         number = int(value)
     except ValueError:
@@ -128,8 +137,6 @@ STRINGS_WITHOUT_PROFILE = ModelInputs()
 ProfileValue = str | float | Sequence[str] | None
 """Values of a categorical attribute, or a number; None or no values where it is not known."""
 
-_NO_VALUE = ""
-
 
 def profile_inputs(
     profiles: Sequence[Mapping[str, ProfileValue]], profile_kinds: ProfileKinds | None = None
@@ -152,7 +159,12 @@ def profile_inputs(
     inputs = {}
     for name, is_text in kinds.items():
         values = [profile.get(name) for profile in profiles]
-        inputs[f"{PROFILE_PREFIX}{name}"] = _strings(values) if is_text else _numbers(values)
+        feature = f"{PROFILE_PREFIX}{name}"
+        inputs[feature] = (
+            padded_ids([_texts(value) for value in values], feature, as_integers=False)
+            if is_text
+            else _numbers(values)
+        )
     return inputs
 
 
@@ -214,15 +226,6 @@ def _is_text(value: ProfileValue) -> bool:
     return isinstance(value, (str, Sequence))
 
 
-def _strings(values: Sequence[ProfileValue]) -> np.ndarray:
-    lists = [_texts(value) for value in values]
-    width = max((len(user_texts) for user_texts in lists), default=0) or 1
-    array = np.full((len(lists), width), _NO_VALUE, dtype=object)
-    for row, user_texts in enumerate(lists):
-        array[row, : len(user_texts)] = user_texts
-    return array
-
-
 def _texts(value: ProfileValue) -> list[str]:
     if isinstance(value, str):
         return [value]
@@ -234,12 +237,7 @@ def _numbers(values: Sequence[ProfileValue]) -> np.ndarray:
     return np.asarray(numbers, dtype=np.float32)[:, np.newaxis]
 
 
-_STATISTICS = ("user_share_liked", "user_mean_rating", "user_log_count")
-_USER_ID = "user_id"
-_ITEM_ID = "item_id"
-_HISTORY_ITEM_ID = "history_item_id"
-_HISTORY_RATING = "history_rating"
-_SHARE_LIKED, _, _LOG_COUNT = _STATISTICS
+_STATISTICS = (USER_SHARE_LIKED, USER_MEAN_RATING, USER_LOG_COUNT)
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -270,7 +268,7 @@ class UserRequest:
     def __post_init__(self) -> None:
         for field in _STATISTICS:
             value = getattr(self, field)
-            if not (field == _SHARE_LIKED and math.isnan(value)):
+            if not (field == USER_SHARE_LIKED and math.isnan(value)):
                 _require_finite(value, field)
         for name, attribute in self.profile.items():
             if isinstance(attribute, (int, float, np.floating)) and not math.isnan(attribute):
@@ -332,11 +330,7 @@ def history_statistics(
         share = math.nan
         if positive_rating is not None:
             share = sum(rating >= positive_rating for rating in history_rating) / count
-    return {
-        "user_share_liked": share,
-        "user_mean_rating": mean,
-        "user_log_count": math.log1p(count),
-    }
+    return {USER_SHARE_LIKED: share, USER_MEAN_RATING: mean, USER_LOG_COUNT: math.log1p(count)}
 
 
 def rank_inputs(
@@ -354,7 +348,7 @@ def rank_inputs(
     Raises:
       RankingError: INVALID_ARGUMENT; see `user_inputs`.
     """
-    return {**user_inputs([user], model_inputs), _ITEM_ID: _items(candidates, model_inputs)}
+    return {**user_inputs([user], model_inputs), ITEM_ID: _items(candidates, model_inputs)}
 
 
 def row_inputs(
@@ -377,7 +371,7 @@ def row_inputs(
         raise ValueError(
             f"rows need a user and an item each. Received: {len(users)} users, {len(items)} items"
         )
-    return {**user_inputs(users, model_inputs), _ITEM_ID: _items(items, model_inputs)}
+    return {**user_inputs(users, model_inputs), ITEM_ID: _items(items, model_inputs)}
 
 
 def user_inputs(
@@ -399,20 +393,20 @@ def user_inputs(
     """
     histories = padded_ids(
         [user.history_item_id for user in users],
-        _HISTORY_ITEM_ID,
-        _HISTORY_ITEM_ID in model_inputs.integers,
+        HISTORY_ITEM_ID,
+        HISTORY_ITEM_ID in model_inputs.integers,
     )
     user_ids = [user.user_id for user in users]
     inputs = {
-        _USER_ID: id_array(user_ids, _USER_ID, _USER_ID in model_inputs.integers),
-        _HISTORY_ITEM_ID: histories,
+        USER_ID: id_array(user_ids, USER_ID, USER_ID in model_inputs.integers),
+        HISTORY_ITEM_ID: histories,
     }
     with_ratings = model_inputs.ratings
     if with_ratings is None:
         with_ratings = all(user.history_rating is not None for user in users)
     if with_ratings:
-        inputs[_HISTORY_RATING] = _ratings(users, histories.shape)
-    for name in _STATISTICS if with_ratings else (_LOG_COUNT,):
+        inputs[HISTORY_RATING] = _ratings(users, histories.shape)
+    for name in _STATISTICS if with_ratings else (USER_LOG_COUNT,):
         inputs[name] = np.asarray([getattr(user, name) for user in users], dtype=np.float32)
     return inputs | profile_inputs([user.profile for user in users], model_inputs.profile)
 
@@ -424,8 +418,8 @@ def _ratings(users: Sequence[UserRequest], shape: tuple[int, ...]) -> np.ndarray
         if user.history_rating is None and user.history_item_id:
             raise RankingError(
                 "INVALID_ARGUMENT",
-                f"{_HISTORY_RATING} is missing: the model reads the ratings of the history, one "
-                f"for each item of {_HISTORY_ITEM_ID}",
+                f"{HISTORY_RATING} is missing: the model reads the ratings of the history, one "
+                f"for each item of {HISTORY_ITEM_ID}",
             )
         if user.history_rating is not None:
             ratings[row, : len(user.history_rating)] = user.history_rating
@@ -433,4 +427,4 @@ def _ratings(users: Sequence[UserRequest], shape: tuple[int, ...]) -> np.ndarray
 
 
 def _items(items: Sequence[RawId], model_inputs: ModelInputs) -> np.ndarray:
-    return id_array(items, _ITEM_ID, _ITEM_ID in model_inputs.integers)
+    return id_array(items, ITEM_ID, ITEM_ID in model_inputs.integers)

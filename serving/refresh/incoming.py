@@ -17,15 +17,22 @@ from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.formats import Expected
 from preprocessing.answers.names import LINKS, name_lists
 from preprocessing.answers.reading import choose_formats, examine
-from preprocessing.answers.record import Answer, Location, RejectedAnswer, check_entity_id
+from preprocessing.answers.record import Answer, Location, RejectedAnswer
 from preprocessing.answers.texts import AnswerTexts, answer_texts
 from preprocessing.encoders.text_encoder import TextEncoder, encoder_class
 from preprocessing.inputs import input_checksums
 from preprocessing.links.known_links import ExtendedLinks, read_known_links
 from preprocessing.links.linking import NamesOfAnswers
-from preprocessing.records.contract import COLLECTIVE, EXTRACTIONS, INDIVIDUAL
+from preprocessing.records.contract import COLLECTIVE
 from preprocessing.records.forgotten import Forgotten
-from preprocessing.vector_files import Problem, parts_of, problem_of, read_part, vector_files
+from preprocessing.vector_files import (
+    Problem,
+    parts_of,
+    problem_of,
+    read_part,
+    usable_vector,
+    vector_files,
+)
 from serving.refresh.version import RefreshDescription, SourceDescription
 
 REASONS: Mapping[str, str] = {
@@ -283,7 +290,7 @@ def read_vectors(
         records.locations.append(location)
         collective = extraction == COLLECTIVE
         try:
-            vector = _checked(entity_id, extraction, values, width)
+            vector = usable_vector(entity_id, values, extraction, width)
             first = seen.setdefault((collective, entity_id), location)
             if first != location:
                 detail = f"same entity as record {first.line} of {first.file}"
@@ -324,26 +331,6 @@ def _rows(paths: Sequence[str]) -> Iterator[_Row]:
                 rows = zip(block.entity_ids, block.extractions, block.vectors, strict=True)
                 for line, row in enumerate(rows, block.first_record):
                     yield Location(file.name, line), *row
-
-
-def _checked(
-    entity_id: str, extraction: str, vector: np.ndarray | Problem, width: int
-) -> np.ndarray:
-    """The vector, or RejectedAnswer."""
-    if not entity_id.strip():
-        raise RejectedAnswer("blank_field", "field 'entity_id' is empty")
-    check_entity_id(entity_id)
-    if extraction and extraction not in EXTRACTIONS:
-        raise RejectedAnswer(
-            "extraction_mismatch", f"'{extraction}'; there are {INDIVIDUAL} and {COLLECTIVE}"
-        )
-    if isinstance(vector, Problem):
-        raise RejectedAnswer(vector.reason, vector.detail)
-    if len(vector) != width:
-        raise RejectedAnswer(
-            "wrong_width", f"{len(vector)} numbers; the source's vectors have {width}"
-        )
-    return vector
 
 
 def link_entries(

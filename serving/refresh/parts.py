@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -386,5 +385,4 @@ def _encoder_files(scenario: Scenario, source: str) -> list[Path]:
 
 
 def _encoder_identity(scenario: Scenario, source: str) -> dict[str, Any] | None:
-    manifest = WorkDirectory(scenario.work_dir).knowledge(source).manifest
-    return json.loads(manifest.read_text(encoding="utf-8")).get("encoder")
+    return WorkDirectory(scenario.work_dir).knowledge(source).read_manifest().get("encoder")
