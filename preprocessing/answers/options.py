@@ -21,6 +21,14 @@ def add_answer_options(
     """Adds the files, how to read them, and `--strict`."""
     number = "+" if files_needed else "*"
     parser.add_argument("files", nargs=number, metavar=metavar, help=files_help)
+    add_form_options(parser)
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with code 3 when records were rejected"
+    )
+
+
+def add_form_options(parser: argparse.ArgumentParser) -> None:
+    """Adds how answer files are read."""
     parser.add_argument(
         "--format",
         choices=[AUTO, *FORMATS],
@@ -32,9 +40,6 @@ def add_answer_options(
         choices=EXTRACTIONS,
         help="whether answers are about entities or about groups of them (default: what a record "
         "or its custom_id says; else collective for openai-chat, individual for klg and id-text)",
-    )
-    parser.add_argument(
-        "--strict", action="store_true", help="exit with code 3 when records were rejected"
     )
 
 

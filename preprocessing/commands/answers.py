@@ -27,7 +27,7 @@ from preprocessing.answers.options import (
     formats_help,
     quality_help,
 )
-from preprocessing.commands.options import epilog
+from preprocessing.commands.options import add_source_option, epilog
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -103,12 +103,7 @@ def add_prompts(subparsers: Subparsers) -> None:
         help="dotted overrides of the scenario, e.g. prompts.scenario=books",
     )
     add_json_option(parser)
-    parser.add_argument(
-        "--source",
-        action="append",
-        metavar="NAME",
-        help="a source of knowledge.answers (default: all of them); may be repeated",
-    )
+    add_source_option(parser, "a source of knowledge.answers (default: all of them)")
     parser.add_argument(
         "--out",
         metavar="FILE.jsonl",

@@ -26,7 +26,7 @@ from preprocessing.answers.options import (
     formats_help,
     quality_help,
 )
-from preprocessing.commands.options import epilog
+from preprocessing.commands.options import add_source_option, epilog
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -111,12 +111,8 @@ def add_explain(subparsers: Subparsers) -> None:
     add_scenario_options(parser)
     add_json_option(parser)
     add_field_options(parser, ExplainOptions)
-    parser.add_argument(
-        "--source",
-        action="append",
-        metavar="NAME",
-        help="a source whose links are shown (default: all item sources that have links); may be "
-        "repeated",
+    add_source_option(
+        parser, "a source whose links are shown (default: all item sources that have links)"
     )
     parser.set_defaults(run=_explain)
 

@@ -83,6 +83,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_source_option(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Adds `--source`, with what it names as its help."""
+    parser.add_argument(
+        "--source", action="append", metavar="NAME", help=f"{meaning}; may be repeated"
+    )
+
+
 def run_options_of(arguments: argparse.Namespace) -> RunOptions:
     """The options of a parsed command line that every step takes."""
     return RunOptions(strict=arguments.strict, force=arguments.force, dry_run=arguments.dry_run)

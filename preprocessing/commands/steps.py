@@ -9,6 +9,7 @@ from configs.command_line import add_json_option, add_scenario_options, scenario
 from preprocessing.commands.options import (
     MATCH_KEYS,
     add_run_options,
+    add_source_option,
     add_step_options,
     epilog,
     run_options_of,
@@ -131,7 +132,7 @@ def add_group(subparsers: Subparsers) -> None:
     )
     add_scenario_options(parser)
     add_json_option(parser)
-    _add_source(parser, "a source with 'grouping' (default: all of them)")
+    add_source_option(parser, "a source with 'grouping' (default: all of them)")
     add_run_options(parser)
     parser.set_defaults(run=_group)
 
@@ -148,7 +149,7 @@ def add_link(subparsers: Subparsers) -> None:
     )
     add_scenario_options(parser)
     add_json_option(parser)
-    _add_source(parser, "a source with 'links' (default: all of them)")
+    add_source_option(parser, "a source with 'links' (default: all of them)")
     parser.add_argument(
         "--mine",
         action="append",
@@ -170,7 +171,7 @@ def add_encode(subparsers: Subparsers) -> None:
         epilog=epilog(["work_dir", "knowledge", "data", "split", *MATCH_KEYS]),
     )
     add_step_options(parser)
-    _add_source(parser, "a source of knowledge.answers to encode instead")
+    add_source_option(parser, "a source of knowledge.answers to encode instead")
     parser.set_defaults(run=_encode)
 
 
@@ -196,12 +197,6 @@ def add_all(subparsers: Subparsers) -> None:
     )
     add_step_options(parser)
     parser.set_defaults(run=_all)
-
-
-def _add_source(parser: argparse.ArgumentParser, meaning: str) -> None:
-    parser.add_argument(
-        "--source", action="append", metavar="NAME", help=f"{meaning}; may be repeated"
-    )
 
 
 def _group(arguments: argparse.Namespace) -> dict[str, Any]:

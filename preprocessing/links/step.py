@@ -452,9 +452,7 @@ def _require_links(
         return
     key = f"knowledge.answers.{plan.source}"
     if not counts["accepted"]:
-        reasons: Counter[str] = Counter()
-        for file_counts in rejected.values():
-            reasons.update(file_counts)
+        reasons = sum(map(Counter, rejected.values()), Counter[str]())
         told = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
         raise CommandError(
             f"{key}: there is no usable answer"
@@ -504,9 +502,7 @@ def _report(plan: LinkPlan, run: StepRun) -> dict[str, Any]:
             f"{line}: {told}; not linked: {left or 'none'}; {have}, {reached}; "
             f"in {run.seconds:.1f} s"
         )
-    reasons: Counter[str] = Counter()
-    for file_counts in manifest["rejected"].values():
-        reasons.update(file_counts)
+    reasons = sum(map(Counter, manifest["rejected"].values()), Counter[str]())
     for reason, count in sorted(reasons.items()):
         meaning = meaning_of(reason)
         say(f"  {count:,} {reason}" + (f": {meaning}" if meaning else ""))

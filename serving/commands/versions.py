@@ -20,13 +20,12 @@ from configs.command_line import (
 from configs.loading import ConfigurationError, load_section, require_effect
 from configs.serving import Serving
 from preprocessing.answers.checks import Thresholds
-from preprocessing.answers.formats import AUTO, FORMATS
 from preprocessing.answers.options import (
+    add_form_options,
     add_quality_options,
     formats_help,
     quality_help,
 )
-from preprocessing.records.contract import EXTRACTIONS
 from serving.deploy.rendering import (
     kubectl,
     left_behind,
@@ -163,17 +162,7 @@ def add_refresh(subparsers: Subparsers) -> None:
         epilog="\n\n".join([formats_help(), quality_help(), EXIT_CODES_HELP]),
     )
     add_field_options(parser, RefreshOptions)
-    parser.add_argument(
-        "--format",
-        choices=[AUTO, *FORMATS],
-        default=AUTO,
-        help="format of the answers; auto tells it from their content (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--extraction",
-        choices=EXTRACTIONS,
-        help="whether answers are about entities or about groups (default: what a record says)",
-    )
+    add_form_options(parser)
     add_json_option(parser)
     add_quality_options(parser)
     parser.set_defaults(run=_refresh)

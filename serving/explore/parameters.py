@@ -39,13 +39,13 @@ class Parameters:
         """A parameter, or the default where it is missing or empty."""
         return self.query.get(name) or default
 
-    def choice(self, name: str, choices: Sequence[str], default: str | None = None) -> str:
-        """A parameter that must be one of some texts.
+    def choice(self, name: str, choices: Sequence[str]) -> str:
+        """A parameter that must be one of some texts; the first where it is missing or empty.
 
         Raises:
           WrongParameter: it is none of them.
         """
-        chosen = self.text(name, choices[0] if default is None else default)
+        chosen = self.text(name, choices[0])
         if chosen not in choices:
             raise WrongParameter(f"{name}: expected {' or '.join(choices)}. Received: '{chosen}'")
         return chosen
