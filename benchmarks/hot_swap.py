@@ -63,7 +63,7 @@ def measure_swaps(
             ]
             for one in publishing:
                 one.start()
-            (calls,) = run_load(LoadPlan([server.target], requests, [0] * len(requests), [phase]))
+            (calls,) = run_load(LoadPlan(server.target, requests, [phase]))
             for one in publishing:
                 one.join()
     published = [one.published - calls.started for one in publishing]

@@ -258,7 +258,7 @@ def taking_turns(programs: int, arguments: argparse.Namespace) -> tuple[Phase, n
 
 def _plan(target: str, requests: Sequence[Sequence[bytes]], phases: Sequence[Phase]) -> LoadPlan:
     every = [request for each in requests for request in each]
-    return LoadPlan([target], every, [0] * len(every), phases)
+    return LoadPlan(target, every, phases)
 
 
 def _seconds_per_request(calls: Calls) -> float:

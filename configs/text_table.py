@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 _GAP = "  "
 _TWO_PLACES = ("W", "F")
@@ -11,14 +11,14 @@ _NO_PLACE = ("Mn", "Me", "Cf")
 
 
 def aligned(
-    header: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 0
+    header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Container[int] = ()
 ) -> Iterator[str]:
     """The lines of a table.
 
     Args:
       header: names of the columns.
       rows: texts, one per column.
-      numbers: so many columns at the start are aligned to the right.
+      numbers: the columns that are aligned to the right.
     """
     lines = [[_printable(text) for text in line] for line in (header, *rows)]
     widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
@@ -26,7 +26,7 @@ def aligned(
         cells = []
         for index, (text, width) in enumerate(zip(line, widths, strict=True)):
             space = " " * (width - display_width(text))
-            cells.append(space + text if index < numbers else text + space)
+            cells.append(space + text if index in numbers else text + space)
         yield _GAP.join(cells).rstrip()
 
 

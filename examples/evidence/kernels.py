@@ -260,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
     rows = probe(read_ratings(arguments.out))
     lines = [[f"{row['auc']:.5f}", str(row["trial"])] for row in rows]
-    say("\n".join(aligned(["AUC", "kernels"], lines, numbers=1)))
+    say("\n".join(aligned(["AUC", "kernels"], lines, numbers=range(1))))
     return {"validation": rows}
 
 

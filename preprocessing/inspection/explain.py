@@ -254,7 +254,7 @@ def _rendered(result: Mapping[str, Any]) -> Iterator[str]:
                     ]
                     for name in link_records["names"]
                 ],
-                numbers=1,
+                numbers=range(1),
             )
         else:
             yield f"{source}: no answer about it names anything"
@@ -267,7 +267,7 @@ def _rendered(result: Mapping[str, Any]) -> Iterator[str]:
                     [str(row["rank"]), row["item"], _or_dash(row["title"]), row["name"]]
                     for row in link_records["named_by"]["first"]
                 ],
-                numbers=1,
+                numbers=range(1),
             )
     for source, near in result["nearest"].items():
         yield ""
@@ -286,7 +286,7 @@ def _rendered(result: Mapping[str, Any]) -> Iterator[str]:
                 ]
                 for row in near["items"]
             ],
-            numbers=1,
+            numbers=range(1),
         )
 
 

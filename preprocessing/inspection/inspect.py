@@ -16,6 +16,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from configs.command_line import CommandError, say
 from configs.loading import ConfigurationError, nothing_there
+from configs.text_table import aligned
 from preprocessing.dead_letters import count_by_reason
 from preprocessing.inspection.views import (
     view_answers,
@@ -412,12 +413,9 @@ def _statistic_rows(features: Mapping[str, Mapping[str, Any]]) -> list[dict[str,
 
 def _table(rows: list[dict[str, str]], indent: str) -> Iterator[str]:
     columns = [name for name in ("name", *_STATISTIC_COLUMNS) if any(row.get(name) for row in rows)]
-    cells = [columns, *([row.get(name, "")[:_WIDEST_CELL] for name in columns] for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(columns))]
-    for column, line in enumerate(cells):
-        padded = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        more = rows[column - 1]["more"] if column else ""
-        yield f"{indent}{'  '.join([*padded, more]).rstrip()}"
+    cells = [[*(row.get(name, "")[:_WIDEST_CELL] for name in columns), row["more"]] for row in rows]
+    for line in aligned([*columns, ""], cells):
+        yield f"{indent}{line}"
 
 
 def _range(count: Mapping[str, Any]) -> str:

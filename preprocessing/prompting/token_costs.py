@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from configs.prompting import Prompts
+from configs.text_table import aligned
 
 _PRICED_TOKENS = 1_000_000
 
@@ -120,13 +121,8 @@ def cost_table(
 ) -> str:
     """The rows and the saving for people."""
     head = ("source", "extraction", "prompts", "prompt tokens", "answer tokens", "US dollars")
-    cells = [head, *(tuple(_shown(value) for value in row.values()) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
-    lines = []
-    for line in cells:
-        texts = [text.ljust(width) for text, width in zip(line[:2], widths[:2], strict=True)]
-        numbers = [text.rjust(width) for text, width in zip(line[2:], widths[2:], strict=True)]
-        lines.append("  ".join([*texts, *numbers]))
+    cells = [[_shown(value) for value in row.values()] for row in rows]
+    lines = list(aligned(head, cells, numbers=range(2, len(head))))
     for entity, calls in saving.items():
         if calls["individual_per_collective"] is not None:
             lines.append(

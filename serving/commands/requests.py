@@ -409,7 +409,7 @@ def _print_table(
             ]
             for position, row in enumerate(ranking, start=1)
         ],
-        numbers=1 + len(columns),
+        numbers=range(1 + len(columns)),
     ):
         say(line)
 
@@ -432,7 +432,7 @@ def _print_match(row: Mapping[str, Any]) -> None:
             for one in match["contributions"]
         ]
         lines.append([f"{match['others']:+.3f}", "", "", "all others"])
-        for line in aligned(["adds", "rating", "item", "title"], lines, numbers=2):
+        for line in aligned(["adds", "rating", "item", "title"], lines, numbers=range(2)):
             say(line)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import gc
 import io
@@ -70,23 +71,21 @@ class LoadPlan:
     """Everything that a generator needs.
 
     Attributes:
-      targets: `host:port` of each server.
+      target: `host:port` of the server.
       requests: serialized `PredictRequest`s.
-      servers: the place of each request's server among the targets.
       phases: one after the other.
       tls: certificates; without encryption if None.
     """
 
-    targets: Sequence[str]
+    target: str
     requests: Sequence[bytes]
-    servers: Sequence[int]
     phases: Sequence[Phase]
     tls: Tls | None = None
 
     def to_bytes(self) -> bytes:
         """The plan for another process."""
         settings = {
-            "targets": list(self.targets),
+            "target": self.target,
             "tls": None if self.tls is None else dataclasses.asdict(self.tls),
             "phases": [
                 {"in_flight": phase.in_flight, "timeout_seconds": phase.timeout_seconds}
@@ -97,7 +96,6 @@ class LoadPlan:
             "settings": np.array(json.dumps(settings, default=str)),
             "content": np.frombuffer(b"".join(self.requests), np.uint8),
             "ends": np.cumsum([len(request) for request in self.requests]),
-            "servers": np.asarray(self.servers),
         }
         for number, phase in enumerate(self.phases):
             arrays[f"due_{number}"] = phase.due
@@ -111,9 +109,8 @@ class LoadPlan:
         settings = json.loads(arrays["settings"].item())
         content, ends = arrays["content"].tobytes(), arrays["ends"].tolist()
         return cls(
-            targets=settings["targets"],
+            target=settings["target"],
             requests=[content[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)],
-            servers=arrays["servers"].tolist(),
             phases=[
                 Phase(arrays[f"due_{number}"], arrays[f"requests_{number}"], **phase)
                 for number, phase in enumerate(settings["phases"])
@@ -291,32 +288,20 @@ _METHOD = "/tensorflow.serving.PredictionService/Predict"
 
 async def carry_out(plan: LoadPlan) -> list[Calls]:
     """Sends the requests of a plan; what became of them, phase by phase."""
-    channels = [Connection(tls=plan.tls).async_channel(target) for target in plan.targets]
-    # Requests are serialized already, so that sending one costs little.
-    methods = [
-        channel.unary_unary(_METHOD, response_deserializer=predict_pb2.PredictResponse.FromString)
-        for channel in channels
-    ]
+    async with Connection(tls=plan.tls).async_channel(plan.target) as channel:
+        # Requests are serialized already, so that sending one costs little.
+        method = channel.unary_unary(
+            _METHOD, response_deserializer=predict_pb2.PredictResponse.FromString
+        )
 
-    async def send(number: int, timeout_seconds: float) -> int:
-        method = methods[plan.servers[number]]
-        response = await method(plan.requests[number], timeout=timeout_seconds)
-        return response.model_spec.version.value
+        async def send(number: int, timeout_seconds: float) -> int:
+            response = await method(plan.requests[number], timeout=timeout_seconds)
+            return response.model_spec.version.value
 
-    try:
-        await asyncio.gather(*(_connected(channel) for channel in channels))
+        # Without a server the requests themselves will say so.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(channel.channel_ready(), timeout=_CONNECT_SECONDS)
         return [await run_phase(send, phase) for phase in plan.phases]
-    finally:
-        for channel in channels:
-            await channel.close()
-
-
-async def _connected(channel: grpc.aio.Channel) -> None:
-    # Without a server the requests themselves will say so.
-    try:
-        await asyncio.wait_for(channel.channel_ready(), timeout=_CONNECT_SECONDS)
-    except TimeoutError:
-        return
 
 
 def main() -> None:

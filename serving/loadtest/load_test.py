@@ -165,9 +165,8 @@ class LoadTest:
         )
         phases = [self._phase(rate, len(requests)) for rate in rates]
         plan = LoadPlan(
-            targets=[self._address.target],
+            target=self._address.target,
             requests=requests,
-            servers=[0] * len(requests),
             phases=phases,
             tls=self._tls,
         )

@@ -149,7 +149,7 @@ def table(measures: Sequence[RateMeasurement]) -> Iterable[str]:
                 "!" if summary.generator_too_slow else "",
             ]
         )
-    return aligned([*header, ""], rows, numbers=len(header))
+    return aligned([*header, ""], rows, numbers=range(len(header)))
 
 
 def warnings(measures: Sequence[RateMeasurement], same_machine: bool) -> list[str]:

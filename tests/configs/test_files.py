@@ -126,7 +126,7 @@ def test_wide_characters_take_two_places(text: str, width: int) -> None:
 
 def test_columns_are_aligned() -> None:
     rows = [["1", "0.5000", "318", "千と千尋の神隠し", "x"], ["10", "0.2500", "映画", "Up", "y"]]
-    assert list(aligned(["rank", "score", "item", "title", "z"], rows, numbers=2)) == [
+    assert list(aligned(["rank", "score", "item", "title", "z"], rows, numbers=range(2))) == [
         "rank   score  item  title             z",
         "   1  0.5000  318   千と千尋の神隠し  x",
         "  10  0.2500  映画  Up                y",

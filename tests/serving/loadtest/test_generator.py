@@ -172,7 +172,7 @@ def plan_of(
     target: str, due: np.ndarray, timeout_seconds: float = LONGEST_SECONDS, bound: int = 500
 ) -> LoadPlan:
     phase = Phase(due, np.zeros(len(due), int), bound, timeout_seconds)
-    return LoadPlan([target], [request(target).SerializeToString()], [0], [phase])
+    return LoadPlan(target, [request(target).SerializeToString()], [phase])
 
 
 def forced_latencies() -> np.ndarray:
@@ -224,20 +224,19 @@ def test_no_server_fails_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls.codes.tolist() == [grpc.StatusCode.UNAVAILABLE.value[0]] * 2
 
 
-def test_phases_follow_each_other_and_servers_take_their_own_requests() -> None:
-    first, second = Stalling(), Stalling()
-    with serving(first) as one, serving(second) as two:
+def test_phases_follow_each_other() -> None:
+    service = Stalling()
+    with serving(service) as target:
         phases = [
             Phase(np.zeros(4), np.array([0, 1, 1, 1]), 2, LONGEST_SECONDS),
             Phase(np.zeros(2), np.array([0, 0]), 2, LONGEST_SECONDS),
         ]
-        requests = [request(target).SerializeToString() for target in (one, two)]
-        plan = LoadPlan([one, two], requests, [0, 1], phases)
-        calls = run_load(plan)
+        requests = [request(name).SerializeToString() for name in (target, "other:1")]
+        calls = run_load(LoadPlan(target, requests, phases))
     assert [len(phase.due) for phase in calls] == [4, 2]
-    assert (first.arrived, second.arrived) == (3, 3)
+    assert service.arrived == 6
     assert all(phase.answered.all() and set(phase.versions) == {5} for phase in calls)
-    assert [request.model_spec.name for request in first.requests] == ["m"] * 3
+    assert [request.model_spec.name for request in service.requests] == ["m"] * 6
 
 
 def test_an_encrypted_connection_shows_the_certificates(
@@ -255,7 +254,8 @@ def test_an_encrypted_connection_shows_the_certificates(
 
 def test_a_generator_that_fails_says_why() -> None:
     with serving(Stalling()) as target:
-        plan = dataclasses.replace(plan_of(target, np.zeros(1)), servers=[7])
+        phase = Phase(np.zeros(1), np.array([7]), 1, 10.0)
+        plan = dataclasses.replace(plan_of(target, np.zeros(1)), phases=[phase])
         with pytest.raises(CommandError, match="the load generator ended with 1: IndexError"):
             run_load(plan)
 
@@ -275,16 +275,13 @@ def test_a_plan_reaches_another_process_as_it_was() -> None:
         Phase(np.array([0.25]), np.array([1]), 1, 2.0),
     ]
     plan = LoadPlan(
-        targets=["a:1", "b:2"],
+        target="a:1",
         requests=[b"first", b"", b"\x00third"],
-        servers=[0, 1, 1],
         phases=phases,
         tls=Tls("ca.pem", Path("client.pem"), Path("client.key")),
     )
     read = LoadPlan.from_bytes(plan.to_bytes())
-    assert (read.requests, read.servers, read.targets) == (
-        plan.requests, plan.servers, plan.targets,
-    )  # fmt: skip
+    assert (read.requests, read.target) == (plan.requests, plan.target)
     assert read.tls == Tls("ca.pem", "client.pem", "client.key")
     assert LoadPlan.from_bytes(dataclasses.replace(plan, tls=None).to_bytes()).tls is None
     for phase, expected in zip(read.phases, phases, strict=True):
