@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow.compat.v1.saved_model import signature_constants, signature_def_utils, tag_constants
 
 from configs.command_line import say, warn_of_little_space
+from configs.files import alone_in
 from configs.scenario import Scenario
 from configs.serving import IdType
 from models.building import AnyModel
@@ -22,7 +23,7 @@ from serving.proof.proving import prove
 from serving.proof.samples import draw_samples, expected_scores
 from serving.publishing import (
     check_number_of_requests,
-    publishing,
+    next_version,
     version_folders,
     write_warmup_requests,
     written_by_tensorflow,
@@ -85,7 +86,7 @@ def export_run(
     options = options or ExportOptions()
     folder = RunFolder(run)
     scenario, model, id_type = _loaded(folder, options)
-    with publishing(Path(base)) as publisher, publisher.next_version() as version:
+    with alone_in(Path(base)), next_version(Path(base)) as version:
         result = _write_version(version.unfinished, folder, scenario, model, id_type, options)
     rules = leak_rules(scenario)
     for caution in leak_cautions(rules):

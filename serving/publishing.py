@@ -14,7 +14,6 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from configs.command_line import CommandError, free_space
-from configs.files import alone_in
 from configs.loading import ConfigurationError
 from configs.serving import MOST_WARMUP_REQUESTS, WARMUP_CANDIDATES, Serving
 from preprocessing.records.contract import (
@@ -58,28 +57,24 @@ class NextVersion:
     unfinished: Path
 
 
-class Publisher:
-    """Writes versions to a base path that this process holds, see `publishing`."""
+@contextlib.contextmanager
+def next_version(base: Path) -> Iterator[NextVersion]:
+    """Moves what the block writes into place when it ends, and removes it when it fails.
 
-    def __init__(self, base: Path):
-        """Begins with no version."""
-        self._base = base
+    What a killed process left under the hidden name is removed first.
 
-    @contextlib.contextmanager
-    def next_version(self) -> Iterator[NextVersion]:
-        """Moves what the block writes into place when it ends, and removes it when it fails.
-
-        What a killed process left under the hidden name is removed first.
-        """
-        number = max(version_folders(self._base), default=0) + 1
-        unfinished = self._base / f".{number}.unfinished"
+    Args:
+      base: a base path that this process holds, see `configs.files.alone_in`.
+    """
+    number = max(version_folders(base), default=0) + 1
+    unfinished = base / f".{number}.unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    version = NextVersion(number, base / str(number), unfinished)
+    try:
+        yield version
+        unfinished.rename(version.path)
+    finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-        version = NextVersion(number, self._base / str(number), unfinished)
-        try:
-            yield version
-            unfinished.rename(version.path)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -89,8 +84,6 @@ def written_by_tensorflow(folder: Path) -> Iterator[None]:
     Raises:
       CommandError: TensorFlow could not write.
     """
-    import tensorflow as tf
-
     try:
         yield
     except tf.errors.OpError as error:
@@ -99,17 +92,6 @@ def written_by_tensorflow(folder: Path) -> Iterator[None]:
             f"{folder}: cannot be written ({reason}; {free_space(folder)} are free there); nothing "
             "is published, and earlier versions are as they were"
         ) from error
-
-
-@contextlib.contextmanager
-def publishing(base: Path) -> Iterator[Publisher]:
-    """Holds a base path until the block, or the process, ends; makes it if it is not there.
-
-    Raises:
-      CommandError: another export or refresh holds it.
-    """
-    with alone_in(base):
-        yield Publisher(base)
 
 
 WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")

@@ -171,15 +171,20 @@ def knowledge_facts(
 
 def countable_sources(scenario: Scenario, most_records: int = MOST_RECORDS) -> list[str]:
     """Sources that the model reads and whose records are few enough to be read again."""
+    work_directory = WorkDirectory(scenario.work_dir)
+    counts = {
+        source: work_directory.knowledge(source).read_manifest()["counts"]
+        for source in scenario.knowledge_sources()
+    }
     return [
         source
-        for source in scenario.knowledge_sources()
-        if _manifest(scenario, source)["counts"].get("knowledge_records", 0) <= most_records
+        for source, counted in counts.items()
+        if counted.get("knowledge_records", 0) <= most_records
     ]
 
 
 def _facts(scenario: Scenario, source: str, rule: LeakRule, most_records: int) -> dict[str, Any]:
-    manifest = _manifest(scenario, source)
+    manifest = WorkDirectory(scenario.work_dir).knowledge(source).read_manifest()
     answers = scenario.knowledge.answers[source]
     counts = manifest["counts"]
     origin = made_from(answers)
@@ -301,11 +306,6 @@ def _responding_model(record: object) -> str:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _manifest(scenario: Scenario, source: str) -> dict[str, Any]:
-    path = WorkDirectory(scenario.work_dir).knowledge(source).manifest
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 _FIRST = 10

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 
 from configs.command_line import CommandError, RejectedInput, say
 from configs.contract_versions import contract_version
+from configs.files import alone_in
 from configs.loading import ConfigurationError
 from preprocessing.answers.record import Location, meaning_of
 from preprocessing.dead_letters import dead_letter, write_dead_letters
@@ -34,7 +36,7 @@ from serving.export_manifest import (
 )
 from serving.model_card.card import CARD_JSON, CARD_MARKDOWN
 from serving.options import require_base_path
-from serving.publishing import NextVersion, Publisher, publishing, version_folders
+from serving.publishing import NextVersion, next_version, version_folders
 from serving.refresh.incoming import (
     REASONS,
     AnswerFiles,
@@ -157,15 +159,13 @@ class BaseVersion:
 
     def write_next(
         self,
-        publisher: Publisher,
         write_changes: Callable[[Path], None],
         report: Mapping[str, Any],
         shapes: Shapes,
     ) -> NextVersion:
-        """Writes the next version.
+        """Writes the next version beside it, into a base path that this process holds.
 
         Args:
-          publisher: of the base path.
           write_changes: writes variables and the changed refresh files into a copy of the version.
           report: what the refresh did, for manifest and model card.
           shapes: checkpoint key -> shape of variables that changed.
@@ -173,7 +173,7 @@ class BaseVersion:
         Returns:
           Where it is.
         """
-        with publisher.next_version() as version:
+        with next_version(self.folder.parent) as version:
             folder = version.unfinished
             shutil.copytree(self.folder, folder, ignore=_rewritten(self.folder))
             write_changes(folder)
@@ -272,15 +272,13 @@ def refresh(request: RefreshRequest) -> dict[str, Any]:
       RejectedInput: `strict` was given and records were rejected; everything is written.
     """
     require_versions(request.base)
-    if request.dry_run:
-        return _refresh(request, None)
     # Held from the beginning: two refreshes at once would go on from the same version, and the
     # second one's would lack the answers of the first.
-    with publishing(request.base) as publisher:
-        return _refresh(request, publisher)
+    with nullcontext() if request.dry_run else alone_in(request.base):
+        return _refresh(request)
 
 
-def _refresh(request: RefreshRequest, publisher: Publisher | None) -> dict[str, Any]:
+def _refresh(request: RefreshRequest) -> dict[str, Any]:
     version = BaseVersion.find(request.base, request.version)
     knowledge = VersionKnowledge.of_version(version.folder)
     forgotten_before = Forgotten.of(RefreshFolder(version.folder).path)
@@ -320,12 +318,12 @@ def _refresh(request: RefreshRequest, publisher: Publisher | None) -> dict[str, 
     result |= report
     written_from = time.monotonic()
     is_new = tombstones.digest != forgotten_before.digest
-    if (changes or forgotten or is_new) and publisher is not None:
+    if (changes or forgotten or is_new) and not request.dry_run:
         known_links = {source: extended.links for source, extended in links.items()}
         if forgotten:
             known_links |= _links_without(knowledge, known_links, request.forget.get("item", ()))
         results = next_results(knowledge, changes, forgotten)
-        written = _write(version, publisher, knowledge, results, known_links, tombstones, report)
+        written = _write(version, knowledge, results, known_links, tombstones, report)
         result |= {"path": str(written.path), "version": written.number, "written": True}
     result["seconds"] = {
         "encode": round(encoded_after - started, 3),
@@ -457,7 +455,6 @@ def _before_and_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> di
 
 def _write(
     version: BaseVersion,
-    publisher: Publisher,
     knowledge: VersionKnowledge,
     results: NextResults,
     links: Mapping[str, KnownLinks],
@@ -479,7 +476,7 @@ def _write(
             tombstones.write(refreshed.path)
 
     shapes = {variables.checkpoint_key(name): np.shape(value) for name, value in changed.items()}
-    return version.write_next(publisher, write_changes, report, shapes)
+    return version.write_next(write_changes, report, shapes)
 
 
 def _say_result(result: Mapping[str, Any], dry_run: bool) -> None:

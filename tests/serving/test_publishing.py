@@ -7,12 +7,12 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from configs.command_line import CommandError
+from configs.files import alone_in
 from configs.loading import ConfigurationError
 from configs.serving import Serving
 from serving.publishing import (
     check_number_of_requests,
-    publishing,
+    next_version,
     version_folders,
     write_warmup_requests,
 )
@@ -38,9 +38,9 @@ def names(base: Path) -> set[str]:
 
 def test_versions_appear_whole_and_count_up(tmp_path: Path) -> None:
     base = tmp_path / "new" / "base"
-    with publishing(base) as publisher:
+    with alone_in(base):
         for number in (1, 2):
-            with publisher.next_version() as version:
+            with next_version(base) as version:
                 assert (version.number, version.path) == (number, base / str(number))
                 version.unfinished.mkdir()
                 (version.unfinished / "file").write_text(str(number))
@@ -52,23 +52,11 @@ def test_versions_appear_whole_and_count_up(tmp_path: Path) -> None:
 def test_what_a_killed_or_failed_writer_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".1.unfinished").mkdir()
     (tmp_path / ".1.unfinished" / "leftover").write_text("of a killed export")
-    with publishing(tmp_path) as publisher, pytest.raises(OSError, match="disk full"):
-        with publisher.next_version() as version:
-            assert not version.unfinished.exists()
-            version.unfinished.mkdir()
-            raise OSError("disk full")
-    assert names(tmp_path) == {".lock"}
-
-
-def test_one_writer_at_a_time(tmp_path: Path) -> None:
-    with publishing(tmp_path) as publisher, publisher.next_version() as version:
+    with pytest.raises(OSError, match="disk full"), next_version(tmp_path) as version:
+        assert not version.unfinished.exists()
         version.unfinished.mkdir()
-        with pytest.raises(CommandError, match="another process is at work in"):
-            with publishing(tmp_path):
-                raise AssertionError("two writers")
-        assert version.unfinished.exists()
-    with publishing(tmp_path):
-        assert (tmp_path / "1").is_dir()
+        raise OSError("disk full")
+    assert not names(tmp_path)
 
 
 ROWS = {"rank": "item_id", "item_vectors": "item_id"}

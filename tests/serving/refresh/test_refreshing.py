@@ -15,6 +15,7 @@ from pyarrow import parquet
 
 from configs.command_line import CommandError, RejectedInput
 from configs.contract_versions import contract_version
+from configs.files import alone_in
 from configs.loading import ConfigurationError
 from preprocessing.answers.record import Location
 from preprocessing.encode import encode
@@ -31,7 +32,6 @@ from serving.model_card.card import CARD_JSON, CARD_MARKDOWN
 from serving.proof.proving import Loader
 from serving.proof.result import c_api_loader, session_loader
 from serving.proof.servers import server_loader
-from serving.publishing import publishing
 from serving.refresh.incoming import AnswerFiles
 from serving.refresh.refreshing import DEAD_LETTERS, BaseVersion, RefreshRequest, refresh
 from serving.refresh.version import IdLookup, RefreshFolder, StoredVariables
@@ -314,7 +314,7 @@ def test_bad_records_are_dead_letters_and_the_others_count(base: Path) -> None:
 
 
 def test_one_refresh_or_export_at_a_time(base: Path) -> None:
-    with publishing(base):
+    with alone_in(base):
         with pytest.raises(CommandError, match="another process is at work in"):
             refreshed(base)
         assert refreshed(base, dry_run=True)["changed_rows"] == 7
@@ -506,14 +506,13 @@ def test_the_next_version_is_a_copy_with_other_variables(version_base: Path) -> 
     version = BaseVersion.find(version_base)
     assert version.number == 10
     shapes = {"a/.ATTRIBUTES/VARIABLE_VALUE": (4, 2)}
-    with publishing(version_base) as publisher:
-        written = version.write_next(publisher, write_variables, _REPORT, shapes)
+    written = version.write_next(write_variables, _REPORT, shapes)
     path = written.path
     assert (written.number, path) == (11, version_base / "11")
     assert (path / "saved_model.pb").read_bytes() == b"graph"
     assert (path / "variables" / "variables.index").read_bytes() == b"new"
     assert (version_base / "10" / "variables" / "variables.index").read_bytes() == b"old"
-    assert sorted(entry.name for entry in version_base.iterdir()) == [".lock", "10", "11", "2"]
+    assert sorted(entry.name for entry in version_base.iterdir()) == ["10", "11", "2"]
     manifest = verify_manifest(path)
     assert manifest["proof"] is None
     assert manifest["variables"]["a"]["shape"] == [4, 2]
@@ -533,9 +532,9 @@ def test_what_goes_wrong_leaves_no_version(version_base: Path) -> None:
         write_variables(folder)
         raise OSError("the disk is full")
 
-    with publishing(version_base) as publisher, pytest.raises(OSError, match="the disk is full"):
-        BaseVersion.find(version_base).write_next(publisher, fail, _REPORT, {})
-    assert sorted(entry.name for entry in version_base.iterdir()) == [".lock", "10", "2"]
+    with pytest.raises(OSError, match="the disk is full"):
+        BaseVersion.find(version_base).write_next(fail, _REPORT, {})
+    assert sorted(entry.name for entry in version_base.iterdir()) == ["10", "2"]
 
 
 def test_a_changed_file_is_found_before_anything_is_done(version_base: Path) -> None:
