@@ -1,10 +1,11 @@
-"""Checksums of files, and a folder that one process at a time works in."""
+"""Checksums of files, files that appear whole, a folder that one process at a time works in."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,37 @@ def file_sha256(path: Path) -> str:
         while block := file.read(_READ_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def errors_name(path: str | Path) -> Iterator[None]:
+    """Puts the path of a file that is written into errors that do not name one: a full disk's."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def partial_of(path: Path) -> Path:
+    """The hidden name beside a local file's under which it is written until it is complete."""
+    return path.with_name(f".{path.name}.partial")
+
+
+@contextlib.contextmanager
+def replaced_when_complete(path: Path) -> Iterator[Path]:
+    """Gives `partial_of` a local file, which is moved into its place when the block ends well.
+
+    For files that one process at a time writes: what a killed one leaves, the next one overwrites.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with errors_name(path):
+            yield partial_of(path)
+        os.replace(partial_of(path), path)
+    finally:
+        partial_of(path).unlink(missing_ok=True)
 
 
 LOCK_FILE = ".lock"

@@ -18,6 +18,8 @@ from glob import glob
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from configs.files import errors_name
+
 _PARTIAL = ".partial"
 _UNFINISHED = re.compile(rf"\.[0-9a-f]{{32}}{re.escape(_PARTIAL)}$")
 
@@ -72,37 +74,6 @@ def size(path: str) -> int:
         return os.path.getsize(path)
     with open_bytes(path) as file:
         return file.seek(0, os.SEEK_END)
-
-
-@contextmanager
-def errors_name(path: str | Path) -> Iterator[None]:
-    """Puts the path of a file that is written into errors that do not name one: a full disk's."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            error.filename = str(path)
-        raise
-
-
-def partial_of(path: Path) -> Path:
-    """The hidden name beside a local file's under which it is written until it is complete."""
-    return path.with_name(f".{path.name}{_PARTIAL}")
-
-
-@contextmanager
-def replaced_when_complete(path: Path) -> Iterator[Path]:
-    """Gives `partial_of` a local file, which is moved into its place when the block ends well.
-
-    For files that one process at a time writes: what a killed one leaves, the next one overwrites.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with errors_name(path):
-            yield partial_of(path)
-        os.replace(partial_of(path), path)
-    finally:
-        partial_of(path).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from configs.command_line import TeachingParser, add_json_option, run_command, say
+from configs.files import replaced_when_complete
 
 _CATALOGUE = Path("examples/movielens_small/movies.csv")
 _ANSWERS = Path("examples/movielens_small/answers")
@@ -121,8 +122,7 @@ def write_answers(
       texts: what the answers say, as many.
     """
     path = folder / f"{source}.jsonl"
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("w", encoding="utf-8") as file:
+    with replaced_when_complete(path) as partial, partial.open("w", encoding="utf-8") as file:
         for entity_id, text in zip(ids, texts, strict=True):
             group = "group/" if extraction == "collective" else ""
             record = {
@@ -133,7 +133,6 @@ def write_answers(
                 "answer": text,
             }
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    unfinished.rename(path)
     return len(ids)
 
 

@@ -21,9 +21,9 @@ from typing import IO, Any, cast
 import numpy as np
 
 from configs.command_line import RejectedInput, say
+from configs.files import errors_name
 from configs.loading import ConfigurationError
 from configs.progress import progress
-from preprocessing import storage
 from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.formats import Expected
 from preprocessing.answers.names import NameCounts, told_names
@@ -272,16 +272,16 @@ class ImportWriter:
         if not isinstance(outcome, Answer):
             self._letters.add([outcome])
             return
-        with storage.errors_name(self._folder.answers):
+        with errors_name(self._folder.answers):
             self._answers.write(json.dumps(outcome.record(), allow_nan=False) + "\n")
 
     def finish(self, summary: Mapping[str, object]) -> None:
         """Writes what needs all records: the sorted dead letters and the summary."""
-        with storage.errors_name(self._folder.answers):
+        with errors_name(self._folder.answers):
             self._files.close()
         self._letters.write(self._folder.dead_letters)
         text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
-        with storage.errors_name(self._folder.summary):
+        with errors_name(self._folder.summary):
             self._folder.summary.write_text(text, encoding="utf-8")
 
     def give_up(self) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from configs.command_line import CommandError, say
+from configs.files import alone_in
 from preprocessing.downloading.data_sets import (
     DATA_SETS,
     DataSet,
@@ -79,8 +77,8 @@ def download(
             return {**finished, "skipped": True}
         _refuse_to_replace(data_set, out)
     folder = out.resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _only_download(_work_folder(folder)) as work:
+    work = _work_folder(folder)
+    with alone_in(work):
         remotes = [file.at_mirror(mirror) if mirror else file for file in data_set.remote]
         try:
             sources = [_get(remote, work) for remote in remotes]
@@ -160,19 +158,6 @@ def _work_folder(folder: Path) -> Path:
     if folder.is_dir():  # its parent may be another disk
         return folder / ".download"
     return folder.with_name(f".{folder.name}.download")
-
-
-@contextmanager
-def _only_download(work: Path) -> Iterator[Path]:
-    work.mkdir(exist_ok=True)
-    descriptor = os.open(work, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield work
-    except BlockingIOError as error:
-        raise CommandError(f"{work}: another download writes here; wait for its end") from error
-    finally:
-        os.close(descriptor)
 
 
 def _tell(data_set: DataSet, out: Path, record: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from configs.command_line import CommandError, say
 from configs.data import Table
-from configs.files import file_sha256
+from configs.files import errors_name, file_sha256
 from configs.loading import ConfigurationError, require_there
 from configs.scenario import Scenario
 from preprocessing import storage
@@ -471,7 +471,7 @@ class _Edits:
         # Of a run that was killed; what writes whole files has names of its own for them meanwhile.
         for leftover in path.parent.glob(f"{glob.escape(target.name)}*"):
             leftover.unlink()
-        with damage_names(path), storage.errors_name(target):
+        with damage_names(path), errors_name(target):
             removed = +edit(path, target, leaving)
         if removed:
             shutil.copymode(path, target)

@@ -16,9 +16,9 @@ from typing import Any
 import yaml
 
 from configs.command_line import CommandError, say
+from configs.files import replaced_when_complete
 from configs.loading import YAML_FAULTS, ConfigurationError
 from configs.prompting import Generation
-from preprocessing import storage
 from preprocessing.answers.record import custom_id, prompt_sha256
 from preprocessing.generation.generate import GenerateStep
 from preprocessing.generation.outputs import OutputFolder
@@ -299,7 +299,7 @@ def write_scenario_file(
         for line in textwrap.wrap(remark, _WIDTH, initial_indent="# ", subsequent_indent="# ")
     ]
     body = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=_WIDTH)
-    with storage.replaced_when_complete(path) as partial:
+    with replaced_when_complete(path) as partial:
         partial.write_text("\n".join([*lines, body]), encoding="utf-8")
         load_prompt_scenario(partial)
 
@@ -382,7 +382,7 @@ def _ask(settings: Generation, prompt: str, name: str, folder: Path) -> tuple[di
         "prompt": prompt,
     }
     prompts = folder / _PROMPTS
-    with storage.replaced_when_complete(prompts) as partial:
+    with replaced_when_complete(prompts) as partial:
         partial.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
     free_text = settings.model_copy(update={"json_schema": None})
     try:

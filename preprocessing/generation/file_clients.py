@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from typing_extensions import override
 
-from preprocessing import storage
+from configs.files import errors_name, partial_of
 from preprocessing.answers.completion import (
     FAILED_REQUEST,
     ChatResponse,
@@ -70,8 +70,8 @@ class BatchFileClient(AnswerClient):
         request = next(pending, None)
         while request is not None:
             path = self.folder.absolute() / f"requests-{number:05d}.jsonl"
-            partial = storage.partial_of(path)
-            with storage.errors_name(path), partial.open("wb") as file:
+            partial = partial_of(path)
+            with errors_name(path), partial.open("wb") as file:
                 written, request = self._fill(file, request, pending, store)
                 file.flush()
                 os.fsync(file.fileno())
@@ -89,10 +89,10 @@ class BatchFileClient(AnswerClient):
         killed = [
             file
             for file in sorted(store.batch_files())
-            if storage.partial_of(Path(file)).exists() and not Path(file).exists()
+            if partial_of(Path(file)).exists() and not Path(file).exists()
         ]
         for file in killed:
-            os.replace(storage.partial_of(Path(file)), file)
+            os.replace(partial_of(Path(file)), file)
         return killed
 
     def _within_budget(

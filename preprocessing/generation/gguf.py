@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from configs.command_line import CommandError, say
-from configs.files import file_sha256
+from configs.files import file_sha256, replaced_when_complete
 from configs.loading import ConfigurationError
-from preprocessing import storage
 from preprocessing.answers.completion import ChatResponse, response_of
 from preprocessing.answers.record import RejectedAnswer
 from preprocessing.generation.chat import ChatParameters, ChatRequest
@@ -52,7 +51,7 @@ class GgufFile:
 
     def remember(self, cache: Path) -> None:
         """Writes the hash down, so that an unchanged file need not be read for it again."""
-        with storage.replaced_when_complete(cache) as path:
+        with replaced_when_complete(cache) as path:
             path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 

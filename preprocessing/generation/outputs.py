@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from preprocessing import storage
+from configs.files import replaced_when_complete
 from preprocessing.answers.names import NameCounts, count_names, name_lists
 from preprocessing.answers.prompts import JSON_SCHEMA, Prompt, read_prompts
 from preprocessing.answers.record import Answer, RejectedAnswer
@@ -242,7 +242,7 @@ class OutputFolder:
         counts = PromptCounts()
         letters = list(other_dead_letters)
         with (
-            storage.replaced_when_complete(self.answers) as path,
+            replaced_when_complete(self.answers) as path,
             path.open("w", encoding="utf-8") as file,
         ):
             for entry in prompt_states(prompts_path, store):
@@ -283,7 +283,7 @@ class OutputFolder:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes the summary as JSON that people can read."""
-        with storage.replaced_when_complete(self.summary) as path:
+        with replaced_when_complete(self.summary) as path:
             path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 

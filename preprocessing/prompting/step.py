@@ -14,11 +14,11 @@ import numpy as np
 
 from configs.command_line import CommandError, say
 from configs.data import Data, Split
+from configs.files import replaced_when_complete
 from configs.knowledge import SourceAnswers
 from configs.loading import ConfigurationError
 from configs.prompting import Prompts
 from configs.scenario import Scenario
-from preprocessing import storage
 from preprocessing.answers.record import chosen_sources, sources_of
 from preprocessing.dead_letters import DeadLetterRuns, count_by_reason
 from preprocessing.grouping.groups_file import open_groups
@@ -530,5 +530,5 @@ def _copy(folder: Path, out: Path) -> None:
     for path in (folder / CUSTOM_IDS, *sorted(folder.glob("groups_*.csv"))):
         copies[path] = out.with_name(f"{out.stem}.{path.name}")
     for source, target in copies.items():
-        with storage.replaced_when_complete(target) as partial:
+        with replaced_when_complete(target) as partial:
             shutil.copy(source, partial)

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from configs.command_line import CommandError
+from configs.files import replaced_when_complete
 from configs.loading import load_section
 from serving.deploy.settings import Deployment
 
@@ -435,7 +436,8 @@ def write_files(
     if dry_run:
         return written
     for path in written.changed:
-        _replace(folder / path, files[path])
+        with replaced_when_complete(folder / path) as partial:
+            partial.write_bytes(files[path].encode())
     for path in written.removed:
         (folder / path).unlink()
     return written
@@ -443,10 +445,3 @@ def write_files(
 
 def _files_below(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if not path.is_dir()] if folder.exists() else []
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_bytes(text.encode())
-    os.replace(unfinished, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from configs.command_line import CommandError
+from configs.files import replaced_when_complete
 
 if TYPE_CHECKING:
     import duckdb
@@ -62,24 +64,18 @@ def write_scores(path: Path, tables: Iterable[pa.Table]) -> int:
     Returns:
       Number of rows.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    tables = iter(tables)
+    first = next(tables, None)
+    if first is None:
+        raise ValueError("there is no table to write")
     rows = 0
-    writer: pq.ParquetWriter | None = None
-    try:
-        for group in _row_groups(tables):
-            if writer is None:
-                writer = pq.ParquetWriter(unfinished, group.schema)
+    with (
+        replaced_when_complete(path) as partial,
+        pq.ParquetWriter(partial, first.schema) as writer,
+    ):
+        for group in _row_groups(itertools.chain([first], tables)):
             writer.write_table(group, row_group_size=_ROW_GROUP)
             rows += group.num_rows
-        if writer is None:
-            raise ValueError("there is no table to write")
-        writer.close()
-        unfinished.rename(path)
-    finally:
-        if writer is not None:
-            writer.close()
-        unfinished.unlink(missing_ok=True)
     return rows
 
 

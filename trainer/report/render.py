@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.documents import render
+from configs.files import replaced_when_complete
 from configs.scenario import Scenario
 from trainer.evaluation.reports import NOTHING
 from trainer.experiments.results import CellTuning, ExperimentResult
@@ -82,15 +83,13 @@ def write_report(folder: Path, report: ReportInputs) -> dict[str, Any]:
     results_text = json.dumps(results, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     table_text = render(_TEMPLATES / "results.md.jinja", _common_values(report, cells, slices))
     page_text = page_html(report, cells, slices)
-    folder.mkdir(parents=True, exist_ok=True)
     for name, text in (
         (PAGE_FILE, page_text),
         (TABLE_FILE, table_text),
         (RESULTS_FILE, results_text),
     ):
-        unfinished = folder / f".{name}.unfinished"
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(folder / name)
+        with replaced_when_complete(folder / name) as partial:
+            partial.write_text(text, encoding="utf-8")
     return results
 
 

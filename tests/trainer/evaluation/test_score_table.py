@@ -168,7 +168,7 @@ def test_no_more_than_a_row_group_is_in_memory(
 
     def watched() -> Iterator[pa.Table]:
         for table in tables(*[2] * 20):
-            path = tmp_path / ".scores.parquet.unfinished"
+            path = tmp_path / ".scores.parquet.partial"
             written.append(path.stat().st_size if path.exists() else 0)
             yield table
 
