@@ -64,7 +64,11 @@ _READ_BATCH = 8192
 _LICENCE_NAMES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "LICENCE.md", "LICENCE.txt")
 
 
-def data_facts(scenario: Scenario, kind: str, most_dated: int = 300_000) -> dict[str, Any]:
+MOST_DATED = 300_000
+"""Parts of more examples are not read for their dates."""
+
+
+def data_facts(scenario: Scenario, kind: str) -> dict[str, Any]:
     """Counts, split, dates and licence of the data; None for what is not known.
 
     `split` has the configured fractions, where these decide, and the true share of every part.
@@ -72,7 +76,6 @@ def data_facts(scenario: Scenario, kind: str, most_dated: int = 300_000) -> dict
     Args:
       scenario: the run's.
       kind: of the model, and so of its examples.
-      most_dated: parts of more examples are not read for their dates.
 
     Raises:
       preprocessing.records.contract.DamagedRecords: a file of examples is missing or damaged.
@@ -98,7 +101,7 @@ def data_facts(scenario: Scenario, kind: str, most_dated: int = 300_000) -> dict
             "knowledge_history_cap": manifest[SETTINGS]["split.knowledge_history_cap"],
         },
         "dates": {
-            part: _dates(scenario, kind, part) if 0 < examples.get(part, 0) <= most_dated else None
+            part: _dates(scenario, kind, part) if 0 < examples.get(part, 0) <= MOST_DATED else None
             for part in PARTS
         },
         "leak_violations": counts.get("leak_violations"),
@@ -147,14 +150,8 @@ _MOST_BYTES = 64 * 2**20
 """Size of a file of answers that is read for the names of the LLMs."""
 
 
-def knowledge_facts(
-    scenario: Scenario, most_records: int = MOST_RECORDS
-) -> dict[str, dict[str, Any]]:
+def knowledge_facts(scenario: Scenario) -> dict[str, dict[str, Any]]:
     """Facts about every source that the model reads.
-
-    Args:
-      scenario: the run's.
-      most_records: sources of more are not read again to count who is covered.
 
     Returns:
       Source -> `entity`, `made_from`, `encoder`, `dimension`, `llms`, `answers`, `coverage` and
@@ -163,27 +160,24 @@ def knowledge_facts(
     Raises:
       preprocessing.records.contract.DamagedRecords: a file is missing or damaged.
     """
-    return {
-        source: _facts(scenario, source, rule, most_records)
-        for source, rule in leak_rules(scenario).items()
-    }
+    return {source: _facts(scenario, source, rule) for source, rule in leak_rules(scenario).items()}
 
 
-def countable_sources(scenario: Scenario, most_records: int = MOST_RECORDS) -> list[str]:
+def countable_sources(scenario: Scenario) -> list[str]:
     """Sources that the model reads and whose records are few enough to be read again."""
     work_directory = WorkDirectory(scenario.work_dir)
     counts = {
         source: work_directory.knowledge(source).read_manifest()["counts"]
         for source in scenario.knowledge_sources()
     }
-    return [
-        source
-        for source, counted in counts.items()
-        if counted.get("knowledge_records", 0) <= most_records
-    ]
+    return [source for source, counted in counts.items() if _is_countable(counted)]
 
 
-def _facts(scenario: Scenario, source: str, rule: LeakRule, most_records: int) -> dict[str, Any]:
+def _is_countable(counts: Mapping[str, Any]) -> bool:
+    return counts.get("knowledge_records", 0) <= MOST_RECORDS
+
+
+def _facts(scenario: Scenario, source: str, rule: LeakRule) -> dict[str, Any]:
     manifest = WorkDirectory(scenario.work_dir).knowledge(source).read_manifest()
     answers = scenario.knowledge.answers[source]
     counts = manifest["counts"]
@@ -201,24 +195,22 @@ def _facts(scenario: Scenario, source: str, rule: LeakRule, most_records: int) -
             "group": counts.get("collective_entities"),
             "rejected_answers": counts.get("dead_letters"),
         },
-        "coverage": _coverage(scenario, source, counts, most_records),
+        "coverage": _coverage(scenario, source, counts),
         "leak_rule": rule.value,
     }
 
 
-def _coverage(
-    scenario: Scenario, source: str, counts: Mapping[str, Any], most_records: int
-) -> dict[str, Any]:
+def _coverage(scenario: Scenario, source: str, counts: Mapping[str, Any]) -> dict[str, Any]:
     """How many of the items or users that the data knows have an answer of their own, or a group's.
 
     Users are those of the vocabulary, who have training samples.
     """
     entity = scenario.knowledge.answers[source].entity
     examples = WorkDirectory(scenario.work_dir).examples
-    if counts.get("knowledge_records", 0) > most_records:
+    if not _is_countable(counts):
         return {
             "of": None,
-            "why": f"more than {most_records:,} records, which were not read again for this card",
+            "why": f"more than {MOST_RECORDS:,} records, which were not read again for this card",
         }
     if entity == "item":
         entity_ids: Sequence[str] = read_item_attributes(examples.item_attributes).item_ids

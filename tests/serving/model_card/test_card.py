@@ -16,6 +16,7 @@ from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.leak_rule import LeakRule
 from preprocessing.records.parsing import example_dataset
 from preprocessing.records.tfrecord_file import read_records, write_records
+from serving.model_card import card as card_module
 from serving.model_card.card import (
     CARD_JSON,
     CARD_MARKDOWN,
@@ -310,8 +311,9 @@ def test_lists_and_searches_have_counts_of_their_own() -> None:
     assert counts["rerank"] < counts["ctr"]
 
 
-def test_parts_too_large_to_read_have_no_dates() -> None:
-    dates = data_facts(tiny_scenario(), "ctr", most_dated=200)["dates"]
+def test_parts_too_large_to_read_have_no_dates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(card_module, "MOST_DATED", 200)
+    dates = data_facts(tiny_scenario(), "ctr")["dates"]
     assert dates["train"] is None
     assert dates["test"] is not None
 
@@ -354,14 +356,15 @@ def test_who_is_covered_is_counted_over_what_the_data_knows() -> None:
     assert (items["leak_rule"], users["leak_rule"]) == ("unverified", "verified")
 
 
-def test_large_sources_are_not_read_again() -> None:
+def test_large_sources_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(card_module, "MOST_RECORDS", 40)
     scenario = tiny_scenario(model__adapter="hein")
-    coverage = knowledge_facts(scenario, most_records=40)["item"]["coverage"]
+    coverage = knowledge_facts(scenario)["item"]["coverage"]
     assert coverage == {
         "of": None,
         "why": "more than 40 records, which were not read again for this card",
     }
-    assert countable_sources(scenario, most_records=40) == ["user"]
+    assert countable_sources(scenario) == ["user"]
 
 
 def test_vectors_without_answers_have_no_llm() -> None:
