@@ -41,10 +41,12 @@ ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
     "examples": ("configs", "models", "preprocessing", "serving", "trainer"),
     "benchmarks": ("configs", "examples", "models", "preprocessing", "serving", "trainer"),
     "bazel": (),
+    "docs": ("configs", "preprocessing.records"),
     "tests": (
         "bazel",
         "benchmarks",
         "configs",
+        "docs",
         "examples",
         "models",
         "preprocessing",
