@@ -113,7 +113,8 @@ def test_rounded_vectors_differ_within_their_bound_and_only_they_may(tmp_path: P
     proof.require()
     assert set(proof.to_checkpoint) == {"python", "c_api"}
     assert 1e-5 < proof.largest_difference < proof.bound
-    assert all(each == 0 for each in proof.between_loaders["c_api"].values())
+    # Not 0 on every processor: each way optimizes the graph by itself.
+    assert max(proof.between_loaders["c_api"].values()) < 1e-6
     assert prove(Path(result["path"]), samples, expected, "float32", "quick").failures
 
 
@@ -125,7 +126,7 @@ def test_another_models_scores_are_found_out() -> None:
     failed = {(failure.way, failure.signature) for failure in proof.failures}
     signatures = ("serving_default", "predict_examples", "classify", "regress", "rank")
     assert failed == {(way, signature) for way in ("python", "c_api") for signature in signatures}
-    assert proof.between_loaders["c_api"]["rank"] == 0
+    assert proof.between_loaders["c_api"]["rank"] < 1e-6
     with pytest.raises(
         ProofError, match=r"python, serving_default, score of .* expected, .* found"
     ):
