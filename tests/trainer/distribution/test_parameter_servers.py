@@ -134,7 +134,7 @@ def test_a_lost_parameter_server_ends_training(tmp_path: Path, repository_root: 
 
 @pytest.mark.slow
 def test_tables_in_parts_are_trained_and_saved_whole(tmp_path: Path, repository_root: Path) -> None:
-    first = "from trainer.distribution import parameter_servers as p; p._LEAST_PART_BYTES = 64"
+    first = "from trainer.distribution import processes as p; p._LEAST_PART_BYTES = 64"
     run = tmp_path / "run"
     changes = {**EXACT, **SERVERS, "training.embedding_optimizer": "lazy_adam"}
     with Processes(repository_root, tmp_path, first) as processes:
