@@ -207,9 +207,11 @@ def _section(manifest: Path, name: str) -> dict[str, Any]:
 
 
 def _contents_of(manifest: Path) -> dict[str, Any]:
-    if not manifest.exists():
+    try:
+        status = manifest.stat()
+    except OSError:
+        # The reader says why it cannot be read.
         return StepDirectory(manifest.parent).read_manifest()
-    status = manifest.stat()
     return _contents(manifest, status.st_size, status.st_mtime_ns)
 
 
