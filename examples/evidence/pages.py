@@ -10,6 +10,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from configs.documents import render
+from examples.evidence.plots import differences_plot, frontier_plot
 from examples.evidence.study import PARTS, StudyData
 from trainer.metrics import display_name
 
@@ -18,15 +19,28 @@ _LEVEL = 0.01
 
 
 def write_pages(folder: Path) -> list[Path]:
-    """Writes a page beside every result file of a folder and returns the pages."""
+    """Writes a page and its plots beside every result file of a folder and returns the pages."""
     pages = []
     for part in PARTS:
         results = folder / f"{part}.json"
         if results.is_file():
             page = folder / f"{part}.md"
             page.write_text(page_text(results), encoding="utf-8")
+            for path, image in page_plots(results).items():
+                path.write_bytes(image)
             pages.append(page)
     return pages
+
+
+def page_plots(results: Path) -> dict[Path, bytes]:
+    """The plots of a result file's page: path beside it -> SVG."""
+    document = json.loads(results.read_text(encoding="utf-8"))
+    part = PARTS[document["part"]]
+    plots = {results.with_suffix(".svg"): differences_plot(document, part.metrics[0], part.arms[0])}
+    if part.frontier:
+        path = results.with_name(f"{results.stem}_frontier.svg")
+        plots[path] = frontier_plot(document, part.pairs[0][0], part.frontier)
+    return plots
 
 
 def page_text(results: Path) -> str:
@@ -46,6 +60,8 @@ def page_text(results: Path) -> str:
             "description": _description(part.data, document["data"]),
             "metrics": part.metrics,
             "baseline": baseline,
+            "frontier": part.frontier,
+            "searched": [*document["models"][0].get("settings", ())],
             "commands": dict.fromkeys(model["command"] for model in document["models"]),
             "models": [
                 {
@@ -76,8 +92,7 @@ def _description(data: StudyData, counts: Mapping[str, int]) -> str:
 def _means(model: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
     values = model[metrics[0]]
     return {
-        "backbone": model["backbone"],
-        "arm": model["arm"],
+        **model,
         "deviation": stdev(values) if len(values) > 1 else None,
         "means": [mean(model[name]) for name in metrics],
     }

@@ -15,6 +15,7 @@ from configs.command_line import CommandError, say
 from configs.loading import ConfigurationError, load_scenario
 from configs.scenario import Scenario
 from examples.evidence.data import (
+    NAMES,
     POPULAR,
     Variant,
     source_folder,
@@ -104,6 +105,8 @@ class Part:
       pairs: arms that are compared with others than the baseline.
       slices: in which these pairs, and one arm with the baseline, are compared apart.
       sliced_arm: that one.
+      frontier: series of a plot of lift by tokens -> its arms; the plot's baseline is that of the
+        part's first pair.
       metrics: what is measured; compared is the first.
     """
 
@@ -117,6 +120,7 @@ class Part:
     pairs: tuple[Pair, ...] = ()
     slices: tuple[str, ...] = ()
     sliced_arm: str = "links_title_genres"
+    frontier: Mapping[str, Sequence[str]] = field(default_factory=dict)
     metrics: tuple[str, ...] = ("auc", "logloss", "gauc")
 
     @property
@@ -126,10 +130,9 @@ class Part:
 
 
 _DENSITIES = (5, 10, 25, 50)
-_POPULAR_ARMS = (
-    *(f"links_popular_{share}_title_genres" for share in POPULAR),
-    "links_title_genres",
-)
+_POPULAR_ARMS = tuple(f"links_popular_{share}_title_genres" for share in POPULAR)
+_FEW_NAMES_ARMS = tuple(f"links_{names}_title_genres" for names in NAMES)
+_ASKING_ARMS = (*_POPULAR_ARMS, *_FEW_NAMES_ARMS, "links_title_genres")
 _MUSIC_WORLD = Variant("music", new_items=0.1)
 _MUSIC_ARMS = ("none", "genres", "links", "links_genres", "collaborative", "collaborative_links")
 _MUSIC_PAIRS = (("genres", "links_genres"), ("collaborative", "collaborative_links"))
@@ -139,6 +142,12 @@ _USER_PAIRS = (
     ("links_title_genres", "links_title_genres_user"),
     ("links_title_genres", "links_title_genres" + USER_LINKS),
 )
+_ADAPTERS = ("linear", "mlp", "moe")
+_SEARCHED = {
+    "training.learning_rate": {"low": 0.001, "high": 0.01, "log": True},
+    "training.embedding_regularization": {"low": 3, "high": 100, "log": True},
+    "model.dropout_rate": {"choices": [0.0, 0.2, 0.4]},
+}
 
 PARTS = {
     "main": Part(
@@ -198,8 +207,12 @@ PARTS = {
     ),
     "cost": Part(
         "How many answers of the LLM does it take?",
-        ("none", "title_genres", *_POPULAR_ARMS),
-        pairs=tuple(("title_genres", arm) for arm in _POPULAR_ARMS),
+        ("none", "title_genres", *_ASKING_ARMS),
+        pairs=tuple(("title_genres", arm) for arm in _ASKING_ARMS),
+        frontier={
+            "ten names, of the films with most ratings": (*_POPULAR_ARMS, "links_title_genres"),
+            "fewer names, of every film": (*_FEW_NAMES_ARMS, "links_title_genres"),
+        },
     ),
     **{
         f"users_{share}": Part(
@@ -272,6 +285,21 @@ PARTS = {
         pairs=_USER_PAIRS,
         slices=("user_activity",),
         sliced_arm="none" + USER_LINKS,
+    ),
+    "adapters": Part(
+        "Prose as a field: does it matter what makes the field of it?",
+        ("none", *_ADAPTERS, "hein"),
+        data=SAMPLE,
+        variant=Variant("movielens_small"),
+        pairs=tuple((adapter, "hein") for adapter in _ADAPTERS),
+    ),
+    "tuned": Part(
+        "What is left when every arm has a search of its own for its settings?",
+        ("none", "hein", "title_genres", "links_title_genres", "links_match"),
+        data=SAMPLE,
+        variant=Variant("movielens_small_tuned"),
+        settings={"experiment": {"tuning": {"trials": 10, "space": _SEARCHED}}},
+        pairs=(_OVER_TITLES, ("title_genres", "links_match")),
     ),
     "sample": Part(
         "What does the demo's knowledge add on the bundled sample?",
@@ -371,8 +399,6 @@ def _write_scenario(request: Request, part: Part, folder: Path) -> Path:
     """The scenario of the part: its arms, backbones, sources, settings and folder."""
     text = (request.config or part.data.config).read_text(encoding="utf-8")
     tree = yaml.safe_load(text.replace(yaml.safe_load(text)["work_dir"], str(folder)))
-    for section, changed in part.settings.items():
-        tree[section] = {**tree.get(section, {}), **changed}
     arms = _chosen("--arms", request.arms, part.arms)
     if part.arms[0] not in arms:
         arms = [part.arms[0], *arms]
@@ -385,6 +411,8 @@ def _write_scenario(request: Request, part: Part, folder: Path) -> Path:
         "seeds": list(request.seeds),
     }
     tree.setdefault("evaluation", {})["bootstrap_resamples"] = request.resamples
+    for section, changed in part.settings.items():
+        tree[section] = {**tree.get(section, {}), **changed}
     path = folder / f"{request.part}.yaml"
     path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
     return path
@@ -406,6 +434,7 @@ def _document(
 ) -> dict[str, Any]:
     from trainer.report.inputs import machine_text
 
+    asked = _asked(scenario) if part.frontier else {}
     return {
         "part": request.part,
         "question": part.question,
@@ -416,7 +445,9 @@ def _document(
         "resamples": request.resamples,
         "training": scenario.training.model_dump(mode="json", exclude_defaults=True),
         "models": [
-            _model(part, result, backbone, arm) | {"command": _command(request)}
+            _model(part, result, backbone, arm)
+            | asked.get(arm, {})
+            | {"command": _command(request)}
             for backbone, arm in _cells(result)
         ],
         "comparisons": [
@@ -488,8 +519,28 @@ def _cells(result: ExperimentResult) -> list[tuple[str, str]]:
     return list(dict.fromkeys((run.backbone, run.knowledge) for run in result.runs))
 
 
+def _asked(scenario: Scenario) -> dict[str, dict[str, int]]:
+    """Arm -> how many answers of the LLM it reads, and their tokens, estimated."""
+    from preprocessing.answers.completion import estimated_tokens
+    from preprocessing.inputs import bounded_lines
+    from trainer.experiments.grid import arm_scenarios
+
+    answers = scenario.knowledge.answers
+    asked = {}
+    for arm, own in arm_scenarios(scenario).items():
+        files = [path for source in own.knowledge_sources() for path in answers[source].individual]
+        tokens = [
+            estimated_tokens(json.loads(line)["answer"])
+            for path in files
+            for line in bounded_lines(path)
+        ]
+        asked[arm] = {"answers": len(tokens), "answer_tokens": sum(tokens)}
+    return asked
+
+
 def _model(part: Part, result: ExperimentResult, backbone: str, arm: str) -> dict[str, Any]:
     runs, metric = result.runs_of(backbone, arm), part.metrics[0]
+    settings = result.settings_of(backbone, arm)
     return {
         "backbone": backbone,
         "arm": arm,
@@ -497,6 +548,7 @@ def _model(part: Part, result: ExperimentResult, backbone: str, arm: str) -> dic
         **{name: _rounded([run.test[name] for run in runs]) for name in part.metrics},
         "epochs": [run.epochs for run in runs],
         "undertrained": any(run.undertrained for run in runs),
+        **({"settings": dict(settings)} if settings else {}),
     }
 
 

@@ -74,10 +74,25 @@ _SETTINGS: dict[Any, Any] = {
 
 def image_source(draw: Callable[[Layout], Figure], layout: Layout = WIDE) -> str:
     """Draws a figure in the report's style and returns it as an SVG data URI."""
+    encoded = base64.b64encode(svg_image(draw, layout)).decode("ascii")
+    return f"data:image/svg+xml;base64,{encoded}"
+
+
+def svg_image(
+    draw: Callable[[Layout], Figure], layout: Layout = WIDE, keep_text: bool = False
+) -> bytes:
+    """Draws a figure in the report's style, as an SVG file.
+
+    Args:
+      draw: of a layout.
+      layout: of the figure.
+      keep_text: text stays text, in the fonts of whoever looks; else it becomes outlines.
+    """
     buffer = io.BytesIO()
-    with matplotlib.rc_context(_SETTINGS):
+    fonts = {"svg.fonttype": "none"} if keep_text else {}
+    with matplotlib.rc_context(_SETTINGS | fonts):
         draw(layout).savefig(buffer, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return buffer.getvalue()
 
 
 def panel_grid(count: int, panel_height: float, layout: Layout = WIDE) -> tuple[Figure, list[Axes]]:

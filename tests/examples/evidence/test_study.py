@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from configs.loading import load_scenario
 from examples.evidence.__main__ import main
-from examples.evidence.pages import page_text
+from examples.evidence.pages import page_plots, page_text
+from examples.evidence.plots import _draw_frontier, _draw_panel, _Point, differences_plot
 from examples.evidence.study import (
     MOVIELENS_1M,
     MUSIC,
@@ -166,6 +171,85 @@ def test_the_pages_say_what_their_result_files_say(repository_root: Path):
     assert found
     for results in found:
         assert results.with_suffix(".md").read_text(encoding="utf-8") == page_text(results)
+        for path, image in page_plots(results).items():
+            drawn, expected = (shapes_of(svg) for svg in (path.read_bytes(), image))
+            assert drawn[0] == expected[0], path.name
+            np.testing.assert_allclose(drawn[1], expected[1], atol=0.5, err_msg=path.name)
+
+
+def shapes_of(svg: bytes) -> tuple[str, np.ndarray]:
+    """An image without its numbers and names of shapes that depend on them, and the numbers."""
+    text = re.sub(r"#?[a-z][0-9a-f]{10}", "", svg.decode())
+    number = re.compile(r"-?\d+\.\d+")
+    return number.sub("", text), np.array(number.findall(text), float)
+
+
+def interval(
+    arm: str, difference: float, low: float, high: float, **more: object
+) -> dict[str, Any]:
+    row = {"backbone": "din", "baseline": "none", "arm": arm, "difference": difference}
+    return {**row, "low": low, "high": high, "relative_lift": difference / 0.8, **more}
+
+
+def drawn_lines(axes: Axes) -> list[tuple[list[float], list[list[float]]]]:
+    """Of each series the points, and the ends of their intervals."""
+    return [
+        (list(bars[0].get_xdata()), [list(ends[:, 0]) for ends in bars[2][0].get_segments()])
+        for bars in axes.containers
+    ]
+
+
+def test_a_plot_has_every_difference_and_its_interval():
+    points = [
+        _Point("din", "links", interval("links", 0.01, 0.005, 0.02)),
+        _Point("dcnv2", "links", interval("links", 0.02, 0.03, 0.04)),
+        _Point("din", "titles", interval("titles", -0.01, -0.015, 0.0)),
+    ]
+    axes = Figure().subplots()
+    _draw_panel(axes, points)
+    assert drawn_lines(axes) == [
+        # A percentile interval may leave out the difference itself.
+        ([0.01, 0.02], [[0.005, 0.02], [0.02, 0.04]]),
+        ([-0.01], [[-0.015, 0.0]]),
+    ]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["din", "dcnv2"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["links", "titles"]
+
+
+def test_a_plot_of_a_part_shows_what_there_is():
+    few, some = ({"slice": "cold_item", "group": group, "samples": n} for group, n in GROUPS)
+    document = {
+        "comparisons": [interval("links", 0.01, 0.005, 0.02)],
+        "slices": [
+            interval("links", 0.3, -0.2, 0.4, **few),
+            interval("links", 0.02, 0.01, 0.03, **some),
+        ],
+    }
+    text = differences_plot(document, "auc", "none").decode()
+    assert "over none" in text and "over other arms" not in text
+    assert "din, by cold_item (of 500 samples or more)" in text
+    assert "known" in text and ">new<" not in text
+
+
+GROUPS = [("new", 499), ("known", 500)]
+
+
+def test_the_frontier_has_lift_by_tokens():
+    tokens = {"title_genres": 0, "links_1": 2000, "links": 16000}
+    document = {
+        "models": [{"arm": arm, "answer_tokens": count} for arm, count in tokens.items()],
+        "comparisons": [
+            interval("links_1", 0.004, 0.002, 0.006, baseline="titles", baseline_auc=0.8),
+            interval("links", 0.008, 0.004, 0.012, baseline="titles", baseline_auc=0.8),
+        ],
+    }
+    axes = Figure().subplots()
+    _draw_frontier(axes, document, "titles", {"names": ("links_1", "links", "not trained")})
+    (bars,) = axes.containers
+    assert list(bars[0].get_xdata()) == [2, 16]
+    np.testing.assert_allclose(bars[0].get_ydata(), [0.5, 1.0])
+    ends = [segment[:, 1] for segment in bars[2][0].get_segments()]
+    np.testing.assert_allclose(ends, [[0.25, 0.75], [0.5, 1.5]])
 
 
 def test_a_part_by_the_command(tmp_path, capsys, source):
