@@ -198,11 +198,14 @@ PARTS = {
         "Is it the links, and which of them?",
         (
             *("none", "title_genres", "links", "links_shuffled", "links_random"),
-            *("links_1", "links_3", "links_mined"),
+            *("links_1", "links_3", "links_mined", "links_means"),
         ),
         pairs=tuple(
             (other, "links")
-            for other in ("title_genres", "links_shuffled", "links_random", "links_1", "links_3")
+            for other in (
+                *("title_genres", "links_shuffled", "links_random", "links_1", "links_3"),
+                "links_means",
+            )
         ),
     ),
     "cost": Part(
