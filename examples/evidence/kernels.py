@@ -1,29 +1,36 @@
-"""Kernels of knowledge match, compared without training a network.
+"""Sources and kernels of knowledge match, compared without training a network.
 
 Match is a kernel ridge regression of a user's earlier residuals. For a user whose ratings are in
 order, one Cholesky factor K + noise I = L L' of all of them holds what the ridge says about each
 rating from those before it: with z = L^-1 e the mean is (L z - diag(L) z), and the squared
-deviation diag(L)^2 - noise. So validation users take seconds, and kernels can be tried each of
-which would cost a model an hour. A logistic regression over means, deviations, the item's mean and
+deviation diag(L)^2 - noise. So validation users take seconds, and what would cost a model an hour
+each can be tried by the dozen. A logistic regression over means, deviations, the item's mean and
 how often it was rated stands in the network's place; each half of the users is judged by the other.
 
 Blended vectors are (n c + k m) / (n + k), with c the collaborative vector of an item with n
 training ratings, and m what a ridge regression from links, titles and genres predicts for it from
-the other items: collaborative vectors that fall back on links where ratings are few.
+the other items: collaborative vectors that fall back on links where ratings are few. The graph of
+neighbours links every item to the twenty whose collaborative vectors have the largest cosines with
+its own; joined, its weights are added to those of the LLM's links.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.csv
 import scipy.linalg
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import KFold, cross_val_predict
@@ -32,14 +39,29 @@ from configs.command_line import TeachingParser, add_json_option, run_command, s
 from configs.loading import ConfigurationError
 from configs.progress import progress
 from configs.text_table import aligned
+from examples.evidence.data import NAMES, POPULAR
 from models.reduction import mean_vector, unit_rows
+from preprocessing.links.linking import LINKS_FILE, read_links
+from preprocessing.links.spectral import LinkGraph, graph_of_table, link_graph, spectral_vectors
 from preprocessing.records.knowledge import read_knowledge
 
-TITLES, LINKS, COLLABORATIVE = "title_genres", "links", "collaborative"
+RESULTS = Path("docs/evidence/kernels.json")
+
+TITLES, LINKS, COLLABORATIVE, PROSE = "title_genres", "links", "collaborative", "prose"
 _SOURCES = (TITLES, LINKS, COLLABORATIVE)
+_ANSWERS = (
+    *(PROSE, "links_mined", *(f"links_{names}" for names in NAMES), LINKS),
+    *(f"links_popular_{share}" for share in POPULAR),
+    *("links_shuffled", "links_random"),
+)
 _BLENDED = {f"blended_{ratings}": ratings for ratings in (20, 100, 400)}
-_SCALES = {TITLES: 0.5, LINKS: 1.0, COLLABORATIVE: 0.5, **dict.fromkeys(_BLENDED, 0.5)}
+_NEIGHBOURS, _JOINED = "neighbours", "links_joined"
+_COMPONENTS = {f"links_{count}_components": count for count in (8, 16, 32, 64, 96)}
+_TFIDF = {source: f"{source}_tfidf" for source in (TITLES, PROSE)}
+_OF_LINKS = (_NEIGHBOURS, _JOINED, *_COMPONENTS, *(one for one in _ANSWERS if one != PROSE))
 _BIAS, _NOISE = 0.3, 1.0
+_NUMBER_OF_NEIGHBOURS = 20
+_COMPONENTS_OF_TFIDF = 256
 _WEIGHT_OF_THE_MEAN = 5.0
 _WEIGHT_OF_THE_PREDICTION = 20.0
 
@@ -57,8 +79,17 @@ class Kernel:
     noise: float = _NOISE
 
 
+def _scale(source: str) -> float:
+    """The model's length scale."""
+    return 1.0 if source in _OF_LINKS else 0.5
+
+
 def _alone(source: str, noise: float = _NOISE, scale: float | None = None) -> Kernel:
-    return Kernel((((source, scale or _SCALES[source]),),), noise)
+    return Kernel((((source, scale or _scale(source)),),), noise)
+
+
+def _each(*sources: str) -> KernelTrial:
+    return KernelTrial(" + ".join(sources), tuple(map(_alone, sources)))
 
 
 @dataclass(frozen=True)
@@ -73,28 +104,60 @@ class KernelTrial:
     name: str
     kernels: tuple[Kernel, ...]
 
+    @property
+    def sources(self) -> set[str]:
+        """All that the kernels read."""
+        return {source for kernel in self.kernels for term in kernel.terms for source, _ in term}
 
-def _trials() -> Iterator[KernelTrial]:
-    for source in _SOURCES:
-        for noise in (0.7, 1.0, 1.5):
-            for scale in (0.25, 0.5, 1.0, 2.0):
-                name = f"{source}, noise {noise:g}, length scale {scale:g}"
-                yield KernelTrial(name, (_alone(source, noise, scale),))
-    for sources in ((LINKS, TITLES), (COLLABORATIVE, TITLES), (COLLABORATIVE, TITLES, LINKS)):
-        text = " + ".join(sources)
-        apart = tuple(map(_alone, sources))
-        summed = Kernel(tuple(((source, _SCALES[source]),) for source in sources))
-        wider = tuple((source, len(sources) * _SCALES[source]) for source in sources)
-        multiplied = Kernel((wider,))
-        yield KernelTrial(f"{text}, a kernel each", apart)
-        yield KernelTrial(f"{text}, sum of kernels", (summed,))
-        yield KernelTrial(f"{text}, product of kernels", (multiplied,))
-        yield KernelTrial(f"{text}, a kernel each, sum and product", (*apart, summed, multiplied))
-    for blended in _BLENDED:
-        for others in ((), (TITLES,), (TITLES, LINKS)):
-            yield KernelTrial(
-                " + ".join((blended, *others)), tuple(map(_alone, (blended, *others)))
+
+def _trials() -> dict[str, list[KernelTrial]]:
+    """What is compared with what -> its trials."""
+    beside = (COLLABORATIVE, TITLES)
+    return {
+        "What the LLM was asked": [
+            trial for source in _ANSWERS for trial in (_each(source), _each(source, TITLES))
+        ],
+        "Components of link vectors": [_each(source) for source in (*_COMPONENTS, LINKS)],
+        "Encoders": [
+            trial
+            for source, tfidf in _TFIDF.items()
+            for trial in (_each(source), _each(tfidf), _each(tfidf, LINKS))
+        ],
+        "Kernels of several sources": [
+            trial
+            for sources in ((LINKS, TITLES), beside, (*beside, LINKS))
+            for trial in _joint_trials(sources)
+        ],
+        "Collaborative vectors that fall back on links": [
+            _each(blended, *others)
+            for blended in _BLENDED
+            for others in ((), (TITLES,), (TITLES, LINKS))
+        ],
+        "Graphs of collaborative neighbours": [
+            _each(*beside, *others)
+            for others in ((_NEIGHBOURS,), (_NEIGHBOURS, LINKS), (_JOINED,), (_JOINED, LINKS))
+        ],
+        "Noise and length scale": [
+            KernelTrial(
+                f"{source}, noise {noise:g}, length scale {scale:g}",
+                (_alone(source, noise, scale),),
             )
+            for source in _SOURCES
+            for noise in (0.7, 1.0, 1.5)
+            for scale in (0.25, 0.5, 1.0, 2.0)
+        ],
+    }
+
+
+def _joint_trials(sources: Sequence[str]) -> Iterator[KernelTrial]:
+    text = " + ".join(sources)
+    apart = tuple(map(_alone, sources))
+    summed = Kernel(tuple(((source, _scale(source)),) for source in sources))
+    multiplied = Kernel((tuple((source, len(sources) * _scale(source)) for source in sources),))
+    yield KernelTrial(f"{text}, a kernel each", apart)
+    yield KernelTrial(f"{text}, sum of kernels", (summed,))
+    yield KernelTrial(f"{text}, product of kernels", (multiplied,))
+    yield KernelTrial(f"{text}, a kernel each, sum and product", (*apart, summed, multiplied))
 
 
 @dataclass(frozen=True)
@@ -107,7 +170,7 @@ class Ratings:
       residuals: [n], rating less the item's mean in training.
       labels: [n], 1 from four stars on.
       base: [n, 3], the item's mean, log(1 + its ratings), log(1 + the user's before).
-      cosines: source -> [items, items].
+      directions: source -> unit vectors of the items, float64 [items, width]; zeros for none.
     """
 
     users: np.ndarray
@@ -115,7 +178,7 @@ class Ratings:
     residuals: np.ndarray
     labels: np.ndarray
     base: np.ndarray
-    cosines: Mapping[str, np.ndarray] = field(repr=False)
+    directions: Mapping[str, np.ndarray] = field(repr=False)
 
     @cached_property
     def rows_of_users(self) -> list[slice]:
@@ -145,26 +208,64 @@ def read_ratings(folder: Path) -> Ratings:
     mean = ratings[trained].mean()
     means = (sums + _WEIGHT_OF_THE_MEAN * mean) / (counts + _WEIGHT_OF_THE_MEAN)
     base = [means[items], np.log1p(counts[items]), np.log1p(columns["position"])]
-    vectors = {source: _vectors(folder, source, ids) for source in _SOURCES}
-    vectors |= {
-        name: blended_vectors(vectors, counts, ratings) for name, ratings in _BLENDED.items()
-    }
+    vectors = _all_vectors(folder, ids, counts)
     return Ratings(
         users=columns["user_id"][asked],
         items=items[asked],
         residuals=(ratings - means[items])[asked],
         labels=(ratings >= 4)[asked].astype(int),
         base=np.stack(base, axis=1)[asked],
-        cosines={source: _cosines(rows) for source, rows in vectors.items()},
+        directions={source: unit_rows(rows).astype(np.float64) for source, rows in vectors.items()},
     )
+
+
+def _all_vectors(folder: Path, ids: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Vectors of the items of every source that is prepared, and of those made from them here."""
+    there = {*_SOURCES, *_ANSWERS}
+    there = {source for source in there if (folder / "knowledge" / source).is_dir()}
+    vectors = {source: _vectors(folder, source, ids) for source in sorted({*_SOURCES, *there})}
+    vectors |= {
+        name: blended_vectors(vectors, counts, ratings) for name, ratings in _BLENDED.items()
+    }
+    vectors |= {name: vectors[LINKS][:, :count] for name, count in _COMPONENTS.items()}
+    graph = graph_of_table(read_links(folder / "links" / LINKS / LINKS_FILE))
+    neighbours, joined = neighbour_vectors(vectors[COLLABORATIVE], ids, graph)
+    vectors |= {_NEIGHBOURS: neighbours, _JOINED: joined}
+    return vectors | {
+        _TFIDF[source]: tfidf_vectors(texts, ids) for source, texts in _texts(folder).items()
+    }
+
+
+def _texts(folder: Path) -> dict[str, dict[str, str]]:
+    """Source -> film -> its text, of sources that are texts."""
+    catalogue = (folder / "data/movies.dat").read_text(encoding="latin-1").splitlines()
+    films = [line.split("::") for line in catalogue]
+    texts = {TITLES: {film: f"{title} {genres}" for film, title, genres in films}}
+    prose = folder / "data/prose/answers.jsonl"
+    if prose.is_file():
+        answers = map(json.loads, prose.read_text(encoding="utf-8").splitlines())
+        texts[PROSE] = {answer["entity_id"]: answer["answer"] for answer in answers}
+    return texts
+
+
+def tfidf_vectors(texts: Mapping[str, str], ids: np.ndarray) -> np.ndarray:
+    """Centred leading components of the texts' TF-IDF weights: [items, components]."""
+    weights = TfidfVectorizer(sublinear_tf=True).fit_transform(texts.values())
+    components = min(_COMPONENTS_OF_TFIDF, *weights.shape)
+    vectors = TruncatedSVD(components, random_state=0).fit_transform(weights)
+    return _centred(list(texts), vectors, ids)
 
 
 def _vectors(folder: Path, source: str, ids: np.ndarray) -> np.ndarray:
     """Centred vectors of the items, float64 [items, width]; zeros where there is none."""
     knowledge = read_knowledge(folder, source, with_folds=False)
-    rows = {entity: row for row, entity in enumerate(knowledge.entity_ids)}
+    return _centred(knowledge.entity_ids, knowledge.vectors, ids)
+
+
+def _centred(entities: Sequence[str], vectors: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    rows = {entity: row for row, entity in enumerate(entities)}
     row_of_item = np.array([rows.get(str(item), -1) for item in ids])
-    centred = (knowledge.vectors - mean_vector(knowledge.vectors)).astype(np.float64)
+    centred = (vectors - mean_vector(vectors)).astype(np.float64)
     return np.where((row_of_item >= 0)[:, np.newaxis], centred[row_of_item], 0.0)
 
 
@@ -193,10 +294,44 @@ def blended_vectors(
     return (own * vectors[COLLABORATIVE] + imagined * predicted) / (own + imagined)
 
 
-def _cosines(vectors: np.ndarray) -> np.ndarray:
-    """Cosines, as the model has them: [items, items]; 0 for an item without a vector."""
-    directions = unit_rows(vectors).astype(np.float64)
-    return directions @ directions.T
+def neighbour_vectors(
+    collaborative: np.ndarray, ids: np.ndarray, links: LinkGraph
+) -> tuple[np.ndarray, np.ndarray]:
+    """Spectral vectors of the graph of neighbours, and of that graph joined with links.
+
+    Args:
+      collaborative: [items, width].
+      ids: [items].
+      links: the graph of the LLM's links.
+
+    Returns:
+      Two arrays [items, width], centred.
+    """
+    directions = unit_rows(collaborative)
+    cosines = directions @ directions.T
+    np.fill_diagonal(cosines, -np.inf)
+    count = min(_NUMBER_OF_NEIGHBOURS, len(ids) - 1)
+    nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
+    own = links.items.to_pylist()
+    node_of = {item: node for node, item in enumerate(own)}
+    nodes = np.array([node_of.get(str(item), -1) for item in ids])
+    pairs = np.stack(
+        [
+            np.repeat(nodes, count),
+            nodes[nearest].ravel(),
+            np.tile(np.arange(count), len(ids)),
+        ]
+    )
+    pairs = pairs[:, (pairs[:2] >= 0).all(axis=0)]
+    neighbours = link_graph(links.items, links.outside, *pairs)
+    joined = replace(
+        links,
+        weights=links.weights + neighbours.weights,
+        degrees=links.degrees + neighbours.degrees,
+    )
+    made = [spectral_vectors(graph).vectors[: len(own)] for graph in (neighbours, joined)]
+    first, second = (_centred(own, vectors, ids) for vectors in made)
+    return first, second
 
 
 def features(kernel: Kernel, ratings: Ratings) -> np.ndarray:
@@ -204,11 +339,13 @@ def features(kernel: Kernel, ratings: Ratings) -> np.ndarray:
     result = np.empty([len(ratings.users), 2])
     for rows in ratings.rows_of_users:
         items = ratings.items[rows]
-        pairs = np.ix_(items, items)
         matrix = np.full([len(items)] * 2, _BIAS)
         for term in kernel.terms:
-            exponents = [(ratings.cosines[source][pairs] - 1) / scale for source, scale in term]
-            matrix += np.exp(sum(exponents))
+            exponent = np.zeros_like(matrix)
+            for source, scale in term:
+                directions = ratings.directions[source][items]
+                exponent += (directions @ directions.T - 1) / scale
+            matrix += np.exp(exponent)
         matrix[np.diag_indices(len(items))] += kernel.noise
         factor = scipy.linalg.cholesky(matrix, lower=True)
         solved = scipy.linalg.solve_triangular(factor, ratings.residuals[rows], lower=True)
@@ -230,17 +367,27 @@ def judged(columns: Sequence[np.ndarray], ratings: Ratings) -> float:
     return float(roc_auc_score(ratings.labels, scores))
 
 
-def probe(ratings: Ratings) -> list[dict[str, object]]:
-    """The AUC of every trial, and first that of what is known without knowledge."""
+def probe(ratings: Ratings) -> dict[str, Any]:
+    """Tries everything whose vectors there are.
+
+    Returns:
+      "none": the AUC of what is known without knowledge; "groups": title -> trial -> AUC.
+    """
+    trials = [
+        (title, trial)
+        for title, group in _trials().items()
+        for trial in group
+        if trial.sources <= set(ratings.directions)
+    ]
     columns: dict[Kernel, np.ndarray] = {}
-    rows: list[dict[str, object]] = [{"trial": "none", "auc": round(judged((), ratings), 5)}]
-    for trial in progress([*_trials()], desc="kernels", unit="trial"):
+    groups: dict[str, dict[str, float]] = {}
+    for title, trial in progress(trials, desc="kernels", unit="trial"):
         for kernel in trial.kernels:
             if kernel not in columns:
                 columns[kernel] = features(kernel, ratings)
         auc = judged([columns[kernel] for kernel in trial.kernels], ratings)
-        rows.append({"trial": trial.name, "auc": round(auc, 5)})
-    return rows
+        groups.setdefault(title, {})[trial.name] = round(auc, 5)
+    return {"none": round(judged((), ratings), 5), "groups": groups}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -251,17 +398,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=Path,
         default=Path("out/evidence/movielens_1m"),
         metavar="DIR",
-        help="what 'python -m examples.evidence run main' has prepared (default %(default)s)",
+        help="what 'python -m examples.evidence run controls' has prepared (default %(default)s); "
+        "after 'run main' alone, answers of other questions are left out",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=RESULTS.parent,
+        metavar="DIR",
+        help=f"gets {RESULTS.name} (default %(default)s), of which 'python -m examples.evidence "
+        "pages' makes a page",
     )
     add_json_option(parser)
     return run_command(_run, parser.parse_args(arguments))
 
 
 def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
-    rows = probe(read_ratings(arguments.out))
-    lines = [[f"{row['auc']:.5f}", str(row["trial"])] for row in rows]
-    say("\n".join(aligned(["AUC", "kernels"], lines, numbers=range(1))))
-    return {"validation": rows}
+    from trainer.report.inputs import machine_text
+
+    found = probe(read_ratings(arguments.out))
+    document = {"made_on": date.today().isoformat(), "machine": machine_text(), **found}
+    path = arguments.results / RESULTS.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    for title, trials in found["groups"].items():
+        lines = [[f"{auc:.5f}", name] for name, auc in trials.items()]
+        say("\n".join([title, *aligned(["AUC", "kernels"], lines, numbers=range(1)), ""]))
+    say(f"results: {path}")
+    return document
 
 
 if __name__ == "__main__":

@@ -10,11 +10,13 @@ from statistics import mean, stdev
 from typing import Any
 
 from configs.documents import render
+from examples.evidence.kernels import RESULTS as KERNELS
 from examples.evidence.plots import differences_plot, frontier_plot
 from examples.evidence.study import PARTS, StudyData
 from trainer.metrics import display_name
 
 _TEMPLATE = Path(__file__).with_name("page.md.jinja")
+_KERNELS_TEMPLATE = Path(__file__).with_name("kernels.md.jinja")
 _LEVEL = 0.01
 
 
@@ -29,7 +31,17 @@ def write_pages(folder: Path) -> list[Path]:
             for path, image in page_plots(results).items():
                 path.write_bytes(image)
             pages.append(page)
+    probed = folder / KERNELS.name
+    if probed.is_file():
+        page = probed.with_suffix(".md")
+        page.write_text(kernels_text(probed), encoding="utf-8")
+        pages.append(page)
     return pages
+
+
+def kernels_text(results: Path) -> str:
+    """The page of the probe without a network, in Markdown."""
+    return render(_KERNELS_TEMPLATE, json.loads(results.read_text(encoding="utf-8")))
 
 
 def page_plots(results: Path) -> dict[Path, bytes]:

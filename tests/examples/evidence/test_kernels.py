@@ -1,35 +1,45 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from examples.evidence.kernels import (
     Kernel,
     Ratings,
+    _trials,
     blended_vectors,
     features,
     judged,
     main,
+    neighbour_vectors,
     probe,
     read_ratings,
+    tfidf_vectors,
 )
+from models.reduction import unit_rows
 from preprocessing.knowledge.vectors import KnowledgeRecord, write_knowledge
+from preprocessing.links.linking import links_schema
+from preprocessing.links.spectral import link_graph
 from preprocessing.records.layout import WorkDirectory
 
 USERS, ITEMS = 12, 9
 NAMES = ("title_genres", "links", "collaborative")
-BLENDED = ("blended_20", "blended_100", "blended_400")
+SOURCES = sorted(
+    {source for trials in _trials().values() for trial in trials for source in trial.sources}
+)
 
 
 @pytest.fixture
 def ratings() -> Ratings:
     generator = np.random.default_rng(2)
     count = 20 * USERS
-    names = (*NAMES, *BLENDED)
-    vectors = generator.normal(size=[len(names), ITEMS, 4])
+    vectors = generator.normal(size=[len(SOURCES), ITEMS, 4])
     vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
     return Ratings(
         users=np.repeat(np.arange(USERS), 20),
@@ -37,7 +47,7 @@ def ratings() -> Ratings:
         residuals=generator.normal(size=count),
         labels=generator.integers(0, 2, count),
         base=generator.normal(size=[count, 3]),
-        cosines={name: rows @ rows.T for name, rows in zip(names, vectors, strict=True)},
+        directions=dict(zip(SOURCES, vectors, strict=True)),
     )
 
 
@@ -46,7 +56,8 @@ def test_every_rating_is_predicted_from_those_before_it(ratings: Ratings) -> Non
 
     def between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         titles, links, collaborative = (
-            ratings.cosines[name][np.ix_(first, second)] - 1 for name in NAMES
+            ratings.directions[name][first] @ ratings.directions[name][second].T - 1
+            for name in NAMES
         )
         return 0.3 + np.exp(links / 0.5) * np.exp(collaborative / 2.0) + np.exp(titles)
 
@@ -92,14 +103,58 @@ def test_few_ratings_let_links_speak() -> None:
 
 
 def test_every_trial_has_an_auc(ratings: Ratings) -> None:
-    rows = probe(ratings)
-    assert len(rows) == 1 + 3 * 12 + 3 * 4 + 3 * 3 and len({row["trial"] for row in rows}) == len(
-        rows
-    )
-    assert rows[0] == {"trial": "none", "auc": round(judged([], ratings), 5)}
-    alone = features(Kernel(((("links", 1.0),),)), ratings)
-    found = {row["trial"]: row["auc"] for row in rows}
-    assert found["links, noise 1, length scale 1"] == round(judged([alone], ratings), 5)
+    found = probe(ratings)
+    assert found["none"] == round(judged([], ratings), 5)
+    names = {title: [trial.name for trial in trials] for title, trials in _trials().items()}
+    assert {title: list(trials) for title, trials in found["groups"].items()} == names
+    alone = round(judged([features(Kernel(((("links", 1.0),),)), ratings)], ratings), 5)
+    groups = found["groups"]
+    assert groups["Noise and length scale"]["links, noise 1, length scale 1"] == alone
+    assert groups["Components of link vectors"]["links"] == alone
+    assert groups["What the LLM was asked"]["links"] == alone
+
+
+def test_what_has_no_vectors_is_not_tried(ratings: Ratings) -> None:
+    few = replace(ratings, directions={name: ratings.directions[name] for name in NAMES})
+    asked = probe(few)["groups"]["What the LLM was asked"]
+    assert list(asked) == ["links", "links + title_genres"]
+
+
+def test_neighbours_are_linked_to_each_other() -> None:
+    """With as many components as items, products of vectors are (I - 0.9 S)^-1 about its mean."""
+    generator = np.random.default_rng(4)
+    count, neighbours = 30, 20
+    collaborative = generator.normal(size=[count, 5])
+    ids = np.arange(100, 100 + count)
+    answers = np.zeros([count, count])
+    answers[np.arange(count), (np.arange(count) + 7) % count] = 1.0
+    item_of_link, linked = np.nonzero(answers)
+    ranks = np.zeros_like(linked)
+    links = link_graph([str(item) for item in ids], [], item_of_link, linked, ranks)
+
+    directions = collaborative / np.linalg.norm(collaborative, axis=1, keepdims=True)
+    named = np.zeros([count, count])
+    for item, cosines in enumerate(directions @ directions.T):
+        nearest = [other for other in np.argsort(-cosines) if other != item]
+        for rank, other in enumerate(nearest[:neighbours]):
+            named[item, other] = 1 / (1 + 0.05 * rank)
+    centring = np.eye(count) - 1 / count
+    for weights, vectors in zip(
+        (named, named + answers), neighbour_vectors(collaborative, ids, links), strict=True
+    ):
+        symmetric = weights + weights.T
+        roots = np.sqrt(symmetric.sum(axis=1))
+        kernel = np.linalg.inv(np.eye(count) - 0.9 * symmetric / np.outer(roots, roots))
+        expected = centring @ kernel @ centring
+        np.testing.assert_allclose(vectors @ vectors.T, expected, atol=1e-3)
+
+
+def test_texts_with_the_same_words_are_near() -> None:
+    texts = {"7": "a slow sea drama", "9": "a fast space chase", "8": "sea drama", "5": "space"}
+    vectors = tfidf_vectors(texts, np.array([7, 8, 9, 6]))
+    directions = unit_rows(vectors)
+    assert directions[0] @ directions[1] > 0 > directions[0] @ directions[2]
+    assert not vectors[3].any()
 
 
 def write_vectors(work_dir: Path, vectors: dict[str, list[float]]) -> None:
@@ -118,7 +173,13 @@ def test_what_is_prepared_is_read(tmp_path: Path) -> None:
     lines += ["2,7,1,0,validation", "2,8,4,1,validation", "3,9,5,0,test"]
     with gzip.open(tmp_path / "data/ratings.csv.gz", "wt") as file:
         file.write("\n".join(lines))
+    films = ["7::A sea film (1990)::Drama", "8::A space film::Drama", "9::Else::War|Western"]
+    (tmp_path / "data/movies.dat").write_text("\n".join(films))
     write_vectors(tmp_path, {"8": [4, 0], "7": [0, 3], "5": [2, 0]})
+    links = [{"item": "7", "list": "links", "name": "Eight", "rank": 0, "linked": "8"}]
+    path = tmp_path / "links/links/links.parquet"
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(links, links_schema("item")), path)
     found = read_ratings(tmp_path)
     # Means of the training part alone.
     means = np.array([(5 + 5 * 3.5) / 6, (2 + 5 * 3.5) / 6])
@@ -129,7 +190,11 @@ def test_what_is_prepared_is_read(tmp_path: Path) -> None:
     cosine = -6 / np.sqrt(8 * 5)
     for name in NAMES:
         expected = [[1, cosine, 0], [cosine, 1, 0], [0, 0, 0]]
-        np.testing.assert_allclose(found.cosines[name], expected, atol=1e-6)
+        directions = found.directions[name]
+        np.testing.assert_allclose(directions @ directions.T, expected, atol=1e-6)
+    made = {"blended_20", "blended_100", "blended_400", "neighbours", "links_joined"}
+    made |= {f"links_{count}_components" for count in (8, 16, 32, 64, 96)}
+    assert set(found.directions) == {*NAMES, *made, "title_genres_tfidf"}
 
 
 def test_what_is_not_prepared_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

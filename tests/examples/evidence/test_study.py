@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from configs.loading import load_scenario
 from examples.evidence.__main__ import main
-from examples.evidence.pages import page_plots, page_text
+from examples.evidence.pages import kernels_text, page_plots, page_text
 from examples.evidence.plots import _draw_frontier, _draw_panel, _Point, differences_plot
 from examples.evidence.study import (
     MOVIELENS_1M,
@@ -167,9 +167,12 @@ def test_a_page_of_another_metric(tmp_path: Path):
 
 
 def test_the_pages_say_what_their_result_files_say(repository_root: Path):
-    found = sorted((repository_root / RESULTS).glob("*.json"))
+    found = {results.stem: results for results in (repository_root / RESULTS).glob("*.json")}
+    probed = found.pop("kernels", None)
+    if probed is not None:
+        assert probed.with_suffix(".md").read_text(encoding="utf-8") == kernels_text(probed)
     assert found
-    for results in found:
+    for results in found.values():
         assert results.with_suffix(".md").read_text(encoding="utf-8") == page_text(results)
         for path, image in page_plots(results).items():
             drawn, expected = (shapes_of(svg) for svg in (path.read_bytes(), image))
