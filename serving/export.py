@@ -11,6 +11,7 @@ from tensorflow.compat.v1.saved_model import signature_constants, signature_def_
 
 from configs.command_line import say, warn_of_little_space
 from configs.files import alone_in
+from configs.loading import require_effect
 from configs.scenario import Scenario
 from configs.serving import IdType
 from models.building import AnyModel
@@ -76,8 +77,8 @@ def export_run(
       options: number format, id type, proof and model card.
 
     Raises:
-      ConfigurationError: ids are to be whole numbers, and one is none; or there are too many
-        warm-up requests.
+      ConfigurationError: ids are to be whole numbers, and one is none; there are too many warm-up
+        requests; or a number format is asked for, and the model has no augmented vectors.
       CommandError: another export or refresh writes to the base path, or a table cannot be stored
         (`serving_module`).
       serving.proof.result.ProofError: the export scores otherwise; nothing is published.
@@ -120,6 +121,8 @@ def describe_export(run: str | Path, base: str | Path, options: ExportOptions) -
 def _loaded(run: RunFolder, options: ExportOptions) -> tuple[Scenario, AnyModel, IdType]:
     """Scenario, model and kind of ids of an export that can be made."""
     scenario, model = run.load_model()
+    if options.augmented_dtype is not None:
+        require_effect(scenario, {"serving.augmented_dtype": options.augmented_dtype})
     id_type = options.id_type or scenario.serving.id_type
     check_number_of_requests(scenario.serving, model.kind)
     _check_ids(model, id_type)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self
 
 import grpc
@@ -87,9 +87,9 @@ def explained(error: grpc.RpcError, address: ModelAddress, timeout_seconds: floa
     return RankingError(code.name, f"{target} refused the request: {error.details()}")
 
 
-def closed(error: ValueError, address: ModelAddress) -> RankingError:
-    """What a channel raises that was closed before a call, or between two tries of it, in words."""
-    return RankingError("CANCELLED", f"{address.target} is not asked any more ({error})")
+def closed(reason: str, address: ModelAddress) -> RankingError:
+    """A call whose channel was closed before or meanwhile, or between two tries, in words."""
+    return RankingError("CANCELLED", f"{address.target} is not asked any more ({reason})")
 
 
 def available_version_of(
@@ -251,7 +251,7 @@ class RankingClient(RankingClientBase):
         except grpc.RpcError as error:
             raise explained(error, self.address, self.retry_policy.timeout_seconds) from error
         except ValueError as error:
-            raise closed(error, self.address) from error
+            raise closed(str(error), self.address) from error
 
     def _hedged(
         self, method: grpc.UnaryUnaryMultiCallable, request: Any, seconds_left: float
@@ -264,7 +264,7 @@ class RankingClient(RankingClientBase):
         except grpc.RpcError as error:
             raise explained(error, self.address, self.retry_policy.timeout_seconds) from error
         except ValueError as error:
-            raise closed(error, self.address) from error
+            raise closed(str(error), self.address) from error
 
 
 class AsyncRankingClient:
@@ -407,21 +407,32 @@ class AsyncRankingClient:
     async def _once(
         self, method: grpc.aio.UnaryUnaryMultiCallable, request: Any, seconds_left: float
     ) -> Any:
-        try:
-            return await method(request, timeout=seconds_left)
-        except grpc.RpcError as error:
-            raise explained(error, self.address, self.retry_policy.timeout_seconds) from error
+        return await self._answer(lambda: method(request, timeout=seconds_left))
 
     async def _hedged(
         self, method: grpc.aio.UnaryUnaryMultiCallable, request: Any, seconds_left: float
     ) -> Any:
-        assert self._hedger is not None
-        try:
-            return await self._hedger.first_answer_async(
+        hedger = self._hedger
+        assert hedger is not None
+        return await self._answer(
+            lambda: hedger.first_answer_async(
                 lambda seconds: method(request, timeout=seconds), seconds_left
             )
+        )
+
+    async def _answer(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            return await call()
         except grpc.RpcError as error:
             raise explained(error, self.address, self.retry_policy.timeout_seconds) from error
+        except grpc.aio.UsageError as error:
+            raise closed(str(error), self.address) from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # A channel that is closed meanwhile cancels its calls, and nobody the task.
+            raise closed("its channel was closed", self.address) from error
 
     async def __aenter__(self) -> Self:
         return self

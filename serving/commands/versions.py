@@ -17,7 +17,7 @@ from configs.command_line import (
     section_of,
     set_up_tensorflow,
 )
-from configs.loading import ConfigurationError, load_section, require_effect
+from configs.loading import ConfigurationError, load_section
 from configs.serving import Serving
 from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.options import (
@@ -100,13 +100,9 @@ def _export(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Exports and says where."""
     set_up_tensorflow()
     from serving.export import describe_export, export_run
-    from trainer.run_folder import RunFolder
 
     options = section_of(arguments, ExportOptions)
     run_folder = arguments.folder or arguments.folder_option
-    if options.augmented_dtype is not None:
-        scenario = RunFolder(run_folder).read_scenario()
-        require_effect(scenario, {"serving.augmented_dtype": options.augmented_dtype})
     if arguments.dry_run:
         described = describe_export(run_folder, arguments.out, options)
         say(

@@ -88,3 +88,46 @@ def test_a_slow_answer_is_overtaken_by_a_hedge_and_cancelled() -> None:
     hedging = Hedging(after_seconds=0.05, largest_share=1.0)
     assert ask(service, rank, hedging=hedging) == ([0.5], 1)
     assert len(service.requests) == 2
+
+
+@pytest.mark.parametrize("hedging", [None, Hedging(after_seconds=0.05, largest_share=1.0)])
+def test_a_client_that_is_closed_meanwhile_says_so(hedging: Hedging | None) -> None:
+    service = Answering()
+    service.delays = [NEVER_SECONDS] * 2
+
+    async def close_meanwhile(client: AsyncRankingClient) -> None:
+        asked = asyncio.ensure_future(client.rank(USER, ["x"]))
+        while not service.requests:
+            await asyncio.sleep(0.01)
+        await client.close()
+        await asked
+
+    with pytest.raises(RankingError, match="not asked any more .*closed") as caught:
+        ask(service, close_meanwhile, hedging=hedging)
+    assert caught.value.code == "CANCELLED"
+
+
+@pytest.mark.parametrize("hedging", [None, Hedging(after_seconds=1.0)])
+def test_a_client_that_was_closed_before_says_so(hedging: Hedging | None) -> None:
+    async def close_before(client: AsyncRankingClient) -> None:
+        await client.close()
+        await client.rank(USER, ["x"])
+
+    with pytest.raises(RankingError, match="not asked any more .*closed") as caught:
+        ask(Answering(), close_before, hedging=hedging)
+    assert caught.value.code == "CANCELLED"
+
+
+def test_a_task_that_is_cancelled_stays_cancelled() -> None:
+    service = Answering()
+    service.delays = [NEVER_SECONDS]
+
+    async def cancel(client: AsyncRankingClient) -> None:
+        asked = asyncio.ensure_future(client.rank(USER, ["x"]))
+        while not service.requests:
+            await asyncio.sleep(0.01)
+        asked.cancel()
+        await asked
+
+    with pytest.raises(asyncio.CancelledError):
+        ask(service, cancel)
