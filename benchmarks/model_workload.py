@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -61,18 +62,21 @@ def synthetic_tables(dimension: int, seed: int) -> ModelTables:
     return ModelTables(catalogue, {"item": records(items), "user": records(users)})
 
 
-def synthetic_scenario(**model_options: object) -> Scenario:
-    """A scenario of a model; only its section `model` counts."""
+def synthetic_scenario(
+    sources: Sequence[str] = ("item", "user"), **model_options: object
+) -> Scenario:
+    """A scenario of a model; only its section `model` counts, and what an adapter reads."""
     return Scenario.model_validate(
         {
             "name": "benchmark",
             "work_dir": "out/benchmark",
             "data": {"interactions": {"path": "-"}, "catalogue": {"path": "-"}},
             "knowledge": {
+                "sources": list(sources),
                 "answers": {
                     "item": {"entity": "item", "individual": ["-"]},
                     "user": {"entity": "user", "individual": ["-"]},
-                }
+                },
             },
             "model": model_options,
         }
@@ -168,7 +172,7 @@ class TrainingStep:
 
 
 def training_step(
-    options: Mapping[str, object],
+    options: Mapping[str, Any],
     tables: ModelTables,
     batches: list[Features],
     match_in_step: bool,

@@ -13,7 +13,8 @@ same round, by processor time, which other programs on the machine disturb less.
 
   none         no knowledge
   hein         HEIN over items and users, once per distinct id of the batch
-  hein_bf16    the same with the experts' products in bfloat16 while training
+  hein_items   HEIN over items alone
+  hein_bf16    HEIN over both, with the experts' products in bfloat16 while training
   ridge, means knowledge match computed once for all epochs, as `train` does
   ridge_step, means_step
                the same, computed in every step over 200 interactions
@@ -29,6 +30,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -41,9 +43,10 @@ from benchmarks.model_workload import TrainingStep, raw_batches, synthetic_table
 from models.backbones import BACKBONES
 
 _BASELINE = "none"
-_ARMS: dict[str, Mapping[str, object]] = {
+_ARMS: dict[str, Mapping[str, Any]] = {
     _BASELINE: {"adapter": "none"},
     "hein": {"adapter": "hein"},
+    "hein_items": {"adapter": "hein", "sources": ["item"]},
     "hein_bf16": {"adapter": "hein", "hein": {"training_precision": "bfloat16"}},
     "ridge": {"adapter": "none", "match": "ridge"},
     "ridge_step": {"adapter": "none", "match": "ridge"},
