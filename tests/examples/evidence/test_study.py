@@ -166,6 +166,56 @@ def test_a_page_of_another_metric(tmp_path: Path):
     assert rows_of(page, "cold") == [["cold", "1,234", "56", "0.1000", "0.1250", interval]]
 
 
+def page_of(part: str, folder: Path, models: list[dict[str, Any]]) -> str:
+    """The page of a part that compares nothing."""
+    scores = {"auc": [0.8], "logloss": [0.5], "gauc": [0.7], "backbone": "din", "command": "run"}
+    document = {
+        "part": part,
+        "question": "What does it add?",
+        "made_on": "2026-01-02",
+        "machine": "Linux, 2 cores",
+        "data": {"train": 8, "validation": 1, "test": 1, "users": 4, "films": 3, "new_films": 0},
+        "seeds": [1],
+        "resamples": 20,
+        "training": {"epochs": 4},
+        "models": [{**scores, **model} for model in models],
+        "missing": [],
+        "comparisons": [],
+        "slices": [],
+    }
+    path = folder / f"{part}.json"
+    path.write_text(json.dumps(document))
+    return page_text(path)
+
+
+def test_a_page_has_the_settings_that_each_arm_found(tmp_path: Path):
+    found = [{"training.learning_rate": rate, "model.dropout_rate": 0.2} for rate in (0.00123, 1)]
+    models = [
+        {"arm": arm, "settings": settings}
+        for arm, settings in zip(("none", "hein"), found, strict=True)
+    ]
+    page = page_of("tuned", tmp_path, models)
+    assert "All arms have the same inputs\n(epochs 4, but for what is searched)" in page
+    header = "| model | arm | training.learning_rate | model.dropout_rate |"
+    lines = page.splitlines()
+    start = lines.index(header)
+    assert lines[start + 1 : start + 4] == [
+        "| --- | --- | ---: | ---: |",
+        "| din | `none` | 0.00123 | 0.2 |",
+        "| din | `hein` | 1 | 0.2 |",
+    ]
+    assert not lines[start + 4]
+
+
+def test_a_page_has_what_the_llm_was_asked_for(tmp_path: Path):
+    arm = "links_title_genres"
+    models = [{"arm": arm, "answers": 3706, "answer_tokens": 123456}]
+    page = page_of("cost", tmp_path, models)
+    assert rows_of(page, f"`{arm}`") == [[f"`{arm}`", "3,706", "123,456"]]
+    assert "All arms have the same inputs and settings\n(epochs 4)" in page
+    assert "(cost_frontier.svg)" in page
+
+
 def test_the_pages_say_what_their_result_files_say(repository_root: Path):
     found = {results.stem: results for results in (repository_root / RESULTS).glob("*.json")}
     probed = found.pop("kernels", None)
