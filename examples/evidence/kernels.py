@@ -121,7 +121,10 @@ def _trials() -> dict[str, list[KernelTrial]]:
         "Encoders": [
             trial
             for source, tfidf in _TFIDF.items()
-            for trial in (_each(source), _each(tfidf), _each(tfidf, LINKS))
+            for trial in (
+                *(_each(source), _each(source, LINKS), _each(tfidf), _each(tfidf, LINKS)),
+                *(_each(*beside, text, LINKS) for text in (source, tfidf) if text not in beside),
+            )
         ],
         "Kernels of several sources": [
             trial
@@ -371,7 +374,7 @@ def probe(ratings: Ratings) -> dict[str, Any]:
     """Tries everything whose vectors there are.
 
     Returns:
-      "none": the AUC of what is known without knowledge; "groups": title -> trial -> AUC.
+      "without": the AUC of what is known without knowledge; "groups": title -> trial -> AUC.
     """
     trials = [
         (title, trial)
@@ -387,7 +390,7 @@ def probe(ratings: Ratings) -> dict[str, Any]:
                 columns[kernel] = features(kernel, ratings)
         auc = judged([columns[kernel] for kernel in trial.kernels], ratings)
         groups.setdefault(title, {})[trial.name] = round(auc, 5)
-    return {"none": round(judged((), ratings), 5), "groups": groups}
+    return {"without": round(judged((), ratings), 5), "groups": groups}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

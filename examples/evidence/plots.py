@@ -93,7 +93,7 @@ def _draw_frontier(
 ) -> None:
     tokens = {model["arm"]: model["answer_tokens"] for model in document["models"]}
     rows = {row["arm"]: row for row in document["comparisons"] if row["baseline"] == baseline}
-    for series, arms in frontier.items():
+    for place, (series, arms) in enumerate(frontier.items()):
         there = [arm for arm in arms if arm in rows]
         thousands = [tokens[arm] / 1000 for arm in there]
         lifts = 100 * np.array([rows[arm]["relative_lift"] for arm in there])
@@ -108,7 +108,8 @@ def _draw_frontier(
             label=series,
         )
         for arm, x, y in zip(there, thousands, lifts, strict=True):
-            axes.annotate(arm, (x, y), xytext=(5, -11), textcoords="offset points", fontsize=8)
+            offset = (5, 18 * place - 11)
+            axes.annotate(arm, (x, y), xytext=offset, textcoords="offset points", fontsize=8)
     draw_zero_line(axes, across="y")
     axes.set_xlabel("tokens of all answers, thousands")
     axes.set_ylabel(f"lift over {baseline}, per cent, with 95 % interval")

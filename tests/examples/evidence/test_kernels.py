@@ -104,7 +104,7 @@ def test_few_ratings_let_links_speak() -> None:
 
 def test_every_trial_has_an_auc(ratings: Ratings) -> None:
     found = probe(ratings)
-    assert found["none"] == round(judged([], ratings), 5)
+    assert found["without"] == round(judged([], ratings), 5)
     names = {title: [trial.name for trial in trials] for title, trials in _trials().items()}
     assert {title: list(trials) for title, trials in found["groups"].items()} == names
     alone = round(judged([features(Kernel(((("links", 1.0),),)), ratings)], ratings), 5)
