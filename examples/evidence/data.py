@@ -37,7 +37,7 @@ POPULAR = (5, 10, 25, 50)
 """Percentages of the films, the most rated first, whose links alone are kept."""
 NAMES = (1, 3)
 """How many names of each list are kept, instead of ten."""
-_MUSIC = SyntheticLog(
+MUSIC_WORLD = SyntheticLog(
     interactions=40_000,
     users=1_000,
     items=400,
@@ -131,19 +131,19 @@ def write_music(variant: Variant, folder: Path) -> dict[str, int]:
       Counts: artists heard by the listeners of each part, listeners, artists, new artists.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pairs = np.stack(_MUSIC.pairs(np.arange(_MUSIC.interactions)), axis=1) + 1
+    pairs = np.stack(MUSIC_WORLD.pairs(np.arange(MUSIC_WORLD.interactions)), axis=1) + 1
     _, first = np.unique(pairs, axis=0, return_index=True)
     listeners, artists = pairs[np.sort(first)].T
     divided = _divided(listeners, artists, variant)
     columns = {"listener": listeners, "artist": artists, "part": divided.parts}
     table = pa.table(columns).filter(pa.array(divided.kept))
     pyarrow.csv.write_csv(table, folder / "plays.csv")
-    _MUSIC.write_catalogue(folder / "artists.csv")
-    _MUSIC.write_links(folder / "links.jsonl")
+    MUSIC_WORLD.write_catalogue(folder / "artists.csv")
+    MUSIC_WORLD.write_links(folder / "links.jsonl")
     return {
         **_counts_by_part(table),
         "listeners": divided.users,
-        "artists": _MUSIC.items,
+        "artists": MUSIC_WORLD.items,
         "new_artists": int(divided.is_new.sum()),
     }
 

@@ -15,6 +15,7 @@ from configs.command_line import CommandError, say
 from configs.loading import ConfigurationError, load_scenario
 from configs.scenario import Scenario
 from examples.evidence.data import (
+    MUSIC_WORLD,
     NAMES,
     POPULAR,
     Variant,
@@ -53,12 +54,14 @@ class StudyData:
       write: writes the files of a variant, from the folder that was asked for, and counts.
       description: for people, with names of those counts in braces.
       new_items_description: likewise, about a variant with new items.
+      constants: what else decides the files; where it changed they are written anew.
     """
 
     config: Path
     write: Callable[[str | None, Variant, Path], Mapping[str, int]]
     description: str
     new_items_description: str = ""
+    constants: Mapping[str, Any] = field(default_factory=dict)
 
 
 MOVIELENS_1M = StudyData(
@@ -81,6 +84,7 @@ MUSIC = StudyData(
     "{validation:,} (validation) and {test:,} (test) pairs of a listener and one of {artists:,} "
     "artists{new}. No ratings, no times.",
     ", {new_artists} of which training never saw",
+    constants=asdict(MUSIC_WORLD),
 )
 SAMPLE = StudyData(
     Path("configs/evidence/movielens_small.yaml"),
@@ -388,13 +392,16 @@ def run_part(request: Request) -> dict[str, Any]:
 def _prepared_data(request: Request, part: Part, folder: Path) -> Mapping[str, int]:
     """Writes the variant's files, unless they are there."""
     written = folder / "data" / "variant.json"
+    constants = json.loads(json.dumps(part.data.constants))
     if written.is_file():
         written_before = json.loads(written.read_text(encoding="utf-8"))
-        if written_before["variant"] == asdict(part.variant):
+        same = written_before["variant"] == asdict(part.variant)
+        if same and written_before.get("constants", {}) == constants:
             return dict(written_before["counts"])
     written.parent.mkdir(parents=True, exist_ok=True)
     counts = part.data.write(request.data, part.variant, written.parent)
-    written.write_text(json.dumps({"variant": asdict(part.variant), "counts": counts}))
+    description = {"variant": asdict(part.variant), "constants": constants, "counts": counts}
+    written.write_text(json.dumps(description))
     return counts
 
 

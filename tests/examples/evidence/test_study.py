@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 
 from configs.loading import load_scenario
 from examples.evidence.__main__ import main
+from examples.evidence.data import Variant
 from examples.evidence.pages import kernels_text, page_plots, page_text
 from examples.evidence.plots import _draw_frontier, _draw_panel, _Point, differences_plot
 from examples.evidence.study import (
@@ -21,8 +23,10 @@ from examples.evidence.study import (
     PARTS,
     RESULTS,
     SAMPLE,
+    Part,
     Request,
     StudyData,
+    _prepared_data,
     _with_other_backbones,
     _write_scenario,
 )
@@ -358,6 +362,25 @@ def test_other_backbones_keep_what_was_measured_of_them():
     assert anew["models"] == [{"backbone": "din", "auc": 0.9}, both[1]]
     of_other_seeds = document("din", 0.9, (1, 2, 3))
     assert _with_other_backbones(part, of_other_seeds, before) == of_other_seeds
+
+
+def test_files_are_written_anew_where_what_decides_them_changed(tmp_path: Path):
+    written = []
+
+    def prepare(constants: dict[str, Any], new_items: float = 0.0) -> Mapping[str, int]:
+        def write(asked: str | None, variant: Variant, folder: Path) -> Mapping[str, int]:
+            written.append((variant, constants))
+            return {"films": len(written)}
+
+        data = StudyData(Path(), write, "", constants=constants)
+        part = Part("?", ("none",), data=data, variant=Variant("v", new_items))
+        return _prepared_data(Request("main", data=None, out=tmp_path), part, tmp_path)
+
+    world = {"genres": ("a", "b"), "items": 3}
+    assert [prepare(world) for _ in range(2)] == [{"films": 1}] * 2
+    assert prepare({**world, "items": 4}) == {"films": 2}
+    assert prepare({**world, "items": 4}, new_items=0.1) == {"films": 3}
+    assert len(written) == 3
 
 
 def test_an_arm_of_another_part_is_refused(tmp_path, capsys, source):
