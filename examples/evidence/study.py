@@ -519,6 +519,7 @@ def _command(request: Request) -> str:
         ("--backbones", request.backbones),
         ("--arms", request.arms),
         ("--seeds", request.seeds if tuple(request.seeds) != Request.seeds else ()),
+        ("--resamples", [request.resamples] if request.resamples != Request.resamples else ()),
     ):
         if values:
             words += [option, *map(str, values)]

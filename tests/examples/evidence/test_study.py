@@ -334,7 +334,8 @@ def test_a_part_by_the_command(tmp_path, capsys, source):
         ("din", "links_title_genres"),
     ]
     assert {model["command"] for model in document["models"]} == {
-        "python -m examples.evidence run main --backbones din --arms links_title_genres --seeds 1"
+        "python -m examples.evidence run main --backbones din --arms links_title_genres --seeds 1 "
+        "--resamples 20"
     }
     assert "dien none" in document["missing"]
     (row,) = document["comparisons"]
