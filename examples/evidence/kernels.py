@@ -224,9 +224,8 @@ def read_ratings(folder: Path) -> Ratings:
 
 def _all_vectors(folder: Path, ids: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
     """Vectors of the items of every source that is prepared, and of those made from them here."""
-    there = {*_SOURCES, *_ANSWERS}
-    there = {source for source in there if (folder / "knowledge" / source).is_dir()}
-    vectors = {source: _vectors(folder, source, ids) for source in sorted({*_SOURCES, *there})}
+    prepared = [source for source in _ANSWERS if (folder / "knowledge" / source).is_dir()]
+    vectors = {source: _vectors(folder, source, ids) for source in {*_SOURCES, *prepared}}
     vectors |= {
         name: blended_vectors(vectors, counts, ratings) for name, ratings in _BLENDED.items()
     }

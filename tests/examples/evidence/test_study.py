@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,10 +27,12 @@ from examples.evidence.study import (
     Part,
     Request,
     StudyData,
+    _asked,
     _prepared_data,
     _with_other_backbones,
     _write_scenario,
 )
+from tests.examples.evidence import FILMS
 from trainer.experiments.grid import arm_scenarios
 
 
@@ -382,6 +385,27 @@ def test_files_are_written_anew_where_what_decides_them_changed(tmp_path: Path):
     assert prepare({**world, "items": 4}) == {"films": 2}
     assert prepare({**world, "items": 4}, new_items=0.1) == {"films": 3}
     assert len(written) == 3
+
+
+def test_answers_and_their_tokens_are_counted(tmp_path: Path, source: Path):
+    request, part = Request("cost", data=str(source), out=tmp_path), PARTS["cost"]
+    folder = tmp_path / part.variant.name
+    _prepared_data(request, part, folder)
+    asked = _asked(load_scenario(_write_scenario(request, part, folder), for_all_arms=True))
+    assert set(asked) == set(part.arms)
+    nothing = {"answers": 0, "answer_tokens": 0}
+    assert asked["none"] == asked["title_genres"] == nothing
+
+    def tokens(names: int) -> int:
+        lists = [
+            [f"Film {(film + step) % FILMS + 1}" for step in (1, 2, 3, 4)[:names]]
+            for film in range(1, FILMS + 1)
+        ]
+        return sum(math.ceil(len(json.dumps({"links": listed})) / 4) for listed in lists)
+
+    for arm, names in (("links_1", 1), ("links_3", 3), ("links", 4)):
+        assert asked[f"{arm}_title_genres"] == {"answers": FILMS, "answer_tokens": tokens(names)}
+    assert asked["links_popular_50_title_genres"]["answers"] == FILMS // 2
 
 
 def test_an_arm_of_another_part_is_refused(tmp_path, capsys, source):
