@@ -14,6 +14,8 @@ _WEIGHTS_AT_ONCE = 1 << 22
 """Samples times resamples weighted at once; each takes some 60 bytes."""
 _MOST_PAIRS = 1 << 27
 """Numbers, 8 bytes each, that AUCs by users may hold."""
+_PAIRS_FOR_A_SAMPLE = 200
+"""Pairs of users that a resample multiplies while it weighs one sample of one run."""
 
 
 @dataclass(frozen=True)
@@ -81,20 +83,14 @@ def bootstrap_auc_difference(
       The difference with its percentile interval.
     """
     users, index = np.unique(user_ids, return_inverse=True)
+    sides = baseline_scores, candidate_scores
     runs, blocks = len(baseline_scores) + len(candidate_scores), len(labels) / _BLOCK
-    fits = (
-        len(users) ** 2 <= _CHUNK * len(labels)
-        and len(users) * (runs * len(users) + 4 * blocks) <= _MOST_PAIRS
+    by_users = (
+        len(users) ** 2 <= _PAIRS_FOR_A_SAMPLE * runs * len(labels)
+        and len(users) * (2 * len(users) + 4 * blocks) <= _MOST_PAIRS
     )
-    auc_of_scores: Callable[[np.ndarray], _Metric] = (
-        (lambda scores: _auc_of_users(labels, scores, index, len(users)))
-        if fits
-        else (lambda scores: _auc_of_samples(labels, scores, index))
-    )
-    baseline, candidate = (
-        [auc_of_scores(scores) for scores in side] for side in (baseline_scores, candidate_scores)
-    )
-    return _bootstrap(baseline, candidate, len(users), resamples, seed, paired_runs)
+    measured = (_aucs_by_users if by_users else _aucs_by_samples)(labels, sides, index, len(users))
+    return _bootstrap(measured, len(users), resamples, seed, paired_runs)
 
 
 def bootstrap_mean_difference(
@@ -114,36 +110,39 @@ def bootstrap_mean_difference(
       seed: of the resampling.
     """
     users, index = np.unique(user_ids, return_inverse=True)
-    baseline, candidate = (
-        [_mean_of(values, index) for values in side] for side in (baseline_values, candidate_values)
-    )
-    return _bootstrap(baseline, candidate, len(users), resamples, seed, paired_runs=False)
+    measured = _means((baseline_values, candidate_values), index, len(users))
+    return _bootstrap(measured, len(users), resamples, seed, paired_runs=False)
 
 
-_Metric = Callable[[np.ndarray], np.ndarray]
-"""How often each user was drawn [resamples, users] -> the metric then [resamples]."""
+_Sides = tuple[np.ndarray, np.ndarray]
+"""Of the baseline's runs and of the candidate's: [runs, n], or one number of each run."""
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Two sides in one metric.
+
+    Attributes:
+      by_run: the metric of every run.
+      difference: how often each user was drawn [resamples, users] -> mean of the candidate's runs
+        less mean of the baseline's [resamples]; a side without a run counts as 0.
+    """
+
+    by_run: _Sides
+    difference: Callable[[np.ndarray], np.ndarray]
 
 
 def _bootstrap(
-    baseline_runs: Sequence[_Metric],
-    candidate_runs: Sequence[_Metric],
-    users: int,
-    resamples: int,
-    seed: int,
-    paired_runs: bool,
+    measured: _Measured, users: int, resamples: int, seed: int, paired_runs: bool
 ) -> Difference:
     generator = np.random.default_rng(seed)
-    sides = (baseline_runs, candidate_runs)
-    ones = np.ones([1, users])
-    by_run = [np.array([run(ones)[0] for run in side]) for side in sides]
-    baseline, candidate = (float(np.mean(values)) if len(values) else 0.0 for values in by_run)
+    by_run = measured.by_run
+    baseline, candidate = (_mean_of_runs(values) for values in by_run)
     differences = []
     for start in range(0, resamples, _CHUNK):
         count = min(_CHUNK, resamples - start)
         draws = generator.multinomial(users, np.full(users, 1 / users), size=count)
-        draws = draws.astype(np.float64)
-        means = [np.mean([run(draws) for run in side], axis=0) if side else 0.0 for side in sides]
-        differences.append(means[1] - means[0])
+        differences.append(measured.difference(draws.astype(np.float64)))
     seed_error, freedom = _seed_error([by_run[1] - by_run[0]] if paired_runs else by_run)
     resampled = np.concatenate(differences)
     if seed_error > 0:
@@ -151,14 +150,19 @@ def _bootstrap(
     defined = resampled[~np.isnan(resampled)]
     low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (math.nan, math.nan)
     return Difference(
-        baseline,
-        candidate,
-        candidate - baseline,
+        float(baseline),
+        float(candidate),
+        float(candidate - baseline),
         float(low),
         float(high),
         two_sided_p(defined),
         seed_error,
     )
+
+
+def _mean_of_runs(values: np.ndarray) -> np.ndarray:
+    """[runs, ...] -> [...]; 0 without a run."""
+    return values.mean(axis=0, dtype=np.float64) if len(values) else np.zeros(values.shape[1:])
 
 
 def _seed_error(samples: Sequence[np.ndarray]) -> tuple[float, float]:
@@ -193,38 +197,50 @@ def two_sided_p(differences: np.ndarray) -> float:
     return min(1.0, 2 * (1 + min(other_sides)) / (1 + len(differences)))
 
 
-def _some_at_once(metric: _Metric, samples: int) -> _Metric:
-    """A metric that weighs every sample, of so few draws at a time as memory should hold."""
-    at_once = max(1, _WEIGHTS_AT_ONCE // samples)
-
-    def measured(draws: np.ndarray) -> np.ndarray:
-        starts = range(0, len(draws), at_once)
-        return np.concatenate([metric(draws[start : start + at_once]) for start in starts])
-
-    return measured
-
-
-def _mean_of(values: np.ndarray, index: np.ndarray) -> _Metric:
-    def mean(draws: np.ndarray) -> np.ndarray:
-        weights = draws[:, index]
-        return weights @ values / weights.sum(axis=1)
-
-    return _some_at_once(mean, len(values))
+def _means(sides: _Sides, index: np.ndarray, users: int) -> _Measured:
+    """Means over examples: of each user's, what they sum to and how many they are."""
+    baseline, candidate = (_mean_of_runs(values) for values in sides)
+    sums = np.bincount(index, candidate - baseline, users)
+    counts = np.bincount(index, minlength=users).astype(np.float64)
+    return _Measured(
+        (sides[0].mean(axis=1, dtype=np.float64), sides[1].mean(axis=1, dtype=np.float64)),
+        lambda draws: (draws @ sums) / (draws @ counts),
+    )
 
 
-def _auc_of_samples(labels: np.ndarray, scores: np.ndarray, index: np.ndarray) -> _Metric:
-    """AUC, ties half, with the samples sorted once; NaN with one class only.
+def _aucs_by_samples(labels: np.ndarray, sides: _Sides, index: np.ndarray, users: int) -> _Measured:
+    """AUCs, ties half, of samples that are sorted once; NaN with one class only.
 
     Args:
       labels: [n], 0 or 1.
-      scores: [n].
+      sides: scores of every run.
       index: int [n], the user of each.
+      users: their number.
     """
+    baseline, candidate = (
+        [_auc_of_samples(labels, scores, index) for scores in side] for side in sides
+    )
+
+    def aucs(side: list[_Auc], draws: np.ndarray) -> np.ndarray:
+        return np.array([auc(draws) for auc in side]).reshape([len(side), len(draws)])
+
+    everybody = np.ones([1, users])
+    return _Measured(
+        (aucs(baseline, everybody)[:, 0], aucs(candidate, everybody)[:, 0]),
+        lambda draws: _mean_of_runs(aucs(candidate, draws)) - _mean_of_runs(aucs(baseline, draws)),
+    )
+
+
+_Auc = Callable[[np.ndarray], np.ndarray]
+
+
+def _auc_of_samples(labels: np.ndarray, scores: np.ndarray, index: np.ndarray) -> _Auc:
     order = np.argsort(scores, kind="stable")
     ordered = scores[order]
     tie_starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
     positive = labels[order].astype(np.float64)
     users = index[order]
+    at_once = max(1, _WEIGHTS_AT_ONCE // len(scores))
 
     def auc(draws: np.ndarray) -> np.ndarray:
         weights = draws[:, users]
@@ -234,25 +250,56 @@ def _auc_of_samples(labels: np.ndarray, scores: np.ndarray, index: np.ndarray) -
         pairs = (positives * (below + negatives / 2)).sum(axis=1)
         return _share(pairs, positives.sum(axis=1) * negatives.sum(axis=1))
 
-    return _some_at_once(auc, len(scores))
+    def some_at_once(draws: np.ndarray) -> np.ndarray:
+        starts = range(0, len(draws), at_once)
+        return np.concatenate([auc(draws[start : start + at_once]) for start in starts])
+
+    return some_at_once
 
 
 _BLOCK = 256
 
 
-def _auc_of_users(labels: np.ndarray, scores: np.ndarray, index: np.ndarray, users: int) -> _Metric:
-    """The same AUC to the last digit, from how users' samples compare with each other's.
+def _aucs_by_users(labels: np.ndarray, sides: _Sides, index: np.ndarray, users: int) -> _Measured:
+    """The same to the last digit, from how users' samples compare with each other's.
 
     With M[u, v] the number of pairs in which a positive sample of u scores higher than a negative
     one of v, ties half, and w how often each user was drawn, the AUC is w' M w over the pairs that
-    there are. M takes one pass over the sorted samples, so that resamples cost no sorting.
+    there are. M takes one pass over the sorted samples of a run, and the runs' mean is that of
+    their M, so that a resample costs one product however many samples and runs there are.
 
     Args:
       labels: [n], 0 or 1.
-      scores: [n].
+      sides: scores of every run.
       index: int [n], the user of each.
       users: their number.
     """
+    positives, negatives = (
+        np.bincount(index, of_class, users) for of_class in (labels > 0, labels <= 0)
+    )
+    possible = np.atleast_1d(positives.sum() * negatives.sum())
+    counts = [max(1, len(side)) for side in sides]
+    # Whole multiples of halves: what both sides win alike is exactly 0.
+    won_more = np.zeros([users, users])
+    by_run = []
+    for side, weight in zip(sides, (-counts[1], counts[0]), strict=True):
+        aucs = []
+        for scores in side:
+            won = _pairs_won(labels, scores, index, users)
+            aucs.append(_share(np.atleast_1d(won.sum()), possible)[0])
+            won *= weight
+            won_more += won
+        by_run.append(np.array(aucs))
+
+    def difference(draws: np.ndarray) -> np.ndarray:
+        pairs = (draws @ positives) * (draws @ negatives) * math.prod(counts)
+        return _share(((draws @ won_more) * draws).sum(axis=1), pairs)
+
+    return _Measured((by_run[0], by_run[1]), difference)
+
+
+def _pairs_won(labels: np.ndarray, scores: np.ndarray, index: np.ndarray, users: int) -> np.ndarray:
+    """M of `_aucs_by_users` [users, users]."""
     order = np.argsort(scores, kind="stable")
     scores, index, positive = scores[order], index[order], labels[order] > 0
     starts = _block_starts(scores)
@@ -270,14 +317,7 @@ def _auc_of_users(labels: np.ndarray, scores: np.ndarray, index: np.ndarray, use
             first, second = scores[above, np.newaxis], scores[below]
             wins = (first > second) + (first == second) / 2
             np.add.at(won, (index[above, np.newaxis], index[below]), wins)
-    positives, negatives = positives.sum(axis=0), negatives.sum(axis=0)
-
-    def auc(draws: np.ndarray) -> np.ndarray:
-        return _share(
-            ((draws @ won) * draws).sum(axis=1), (draws @ positives) * (draws @ negatives)
-        )
-
-    return auc
+    return won
 
 
 def _block_starts(ordered: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -9,11 +11,10 @@ from sklearn.metrics import roc_auc_score
 from trainer.metric_sums import ScoreSums
 from trainer.significance import (
     Difference,
-    _auc_of_samples,
-    _auc_of_users,
+    _aucs_by_samples,
+    _aucs_by_users,
     _bootstrap,
-    _mean_of,
-    _Metric,
+    _means,
     bootstrap_auc_difference,
     bootstrap_mean_difference,
     holm,
@@ -35,10 +36,13 @@ def samples() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return labels, users, weak, strong
 
 
-def auc_forms(labels: np.ndarray, scores: np.ndarray, index: np.ndarray) -> list[_Metric]:
+def auc_forms(
+    labels: np.ndarray, scores: np.ndarray, index: np.ndarray
+) -> list[Callable[[np.ndarray], np.ndarray]]:
+    """Both of them, of one run: users' draws -> AUCs."""
+    sides = np.empty([0, len(labels)]), scores[np.newaxis]
     return [
-        _auc_of_samples(labels, scores, index),
-        _auc_of_users(labels, scores, index, USERS),
+        form(labels, sides, index, USERS).difference for form in (_aucs_by_samples, _aucs_by_users)
     ]
 
 
@@ -109,6 +113,28 @@ def test_the_interval_is_that_of_resamples_made_by_repeating_rows(samples) -> No
     low, high = np.percentile(differences, [2.5, 97.5])
     assert actual.low == pytest.approx(low, abs=1e-12)
     assert actual.high == pytest.approx(high, abs=1e-12)
+
+
+@pytest.mark.parametrize("by_users", [True, False])
+def test_sides_are_the_means_of_their_runs(samples, by_users: bool) -> None:
+    labels, names, weak, strong = samples
+    users = np.unique(names, return_inverse=True)[1]
+    weak = np.concatenate([weak, weak[:1] + 0.1 * strong[:1]])
+    form = _aucs_by_users if by_users else _aucs_by_samples
+    measured = form(labels, (weak, strong), users, USERS)
+    draws = np.random.default_rng(7).integers(0, 4, [5, USERS]).astype(np.float64)
+    by_side = [
+        [
+            [roc_auc_score(labels, scores, sample_weight=draw[users]) for draw in draws]
+            for scores in side
+        ]
+        for side in (weak, strong)
+    ]
+    expected = np.mean(by_side[1], axis=0) - np.mean(by_side[0], axis=0)
+    assert measured.difference(draws) == pytest.approx(expected, abs=1e-12)
+    for actual, side in zip(measured.by_run, (weak, strong), strict=True):
+        expected = [roc_auc_score(labels, scores) for scores in side]
+        assert actual == pytest.approx(expected, abs=1e-12)
 
 
 def test_identical_predictions_differ_by_exactly_nothing(samples) -> None:
@@ -283,14 +309,8 @@ def test_pairs_of_one_training_are_judged_by_their_differences() -> None:
 def paired_or_not(baseline, candidate, paired_runs: bool) -> Difference:
     """The bootstrap of means with the AUC's option."""
     users = baseline.shape[1]
-    return _bootstrap(
-        [_mean_of(values, np.arange(users)) for values in baseline],
-        [_mean_of(values, np.arange(users)) for values in candidate],
-        users,
-        50,
-        0,
-        paired_runs,
-    )
+    measured = _means((baseline, candidate), np.arange(users), users)
+    return _bootstrap(measured, users, 50, 0, paired_runs)
 
 
 def test_two_seeds_of_one_model_say_nothing_about_other_seeds(samples) -> None:

@@ -55,11 +55,11 @@ def test_resamples_of_a_large_part_are_not_all_held() -> None:
     """So many users that pairs of them would take more than the samples."""
 
     def aucs(samples: int) -> Work:
-        labels, users, _, scores = part(samples, 6000)
+        labels, users, _, scores = part(samples, 10_000)
         return lambda: bootstrap_auc_difference(labels, users, scores[:0], scores, resamples=16)
 
     def means(samples: int) -> Work:
-        _, users, *values = part(samples, 6000)
+        _, users, *values = part(samples, 10_000)
         return lambda: bootstrap_mean_difference(users, *values, resamples=16)
 
     # 16 weights of 8 bytes would be 128 by themselves, and the sums of an AUC several times that.
