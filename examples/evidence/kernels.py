@@ -12,14 +12,18 @@ training ratings, and m what a ridge regression from links, titles and genres pr
 the other items: collaborative vectors that fall back on links where ratings are few. The graph of
 neighbours links every item to the twenty whose collaborative vectors have the largest cosines with
 its own; joined, its weights are added to those of the LLM's links.
+
+Learned kernels have the bias, noise, amplitudes and length scales under which residuals of training
+users are most likely. A mean by certainty weighs each kernel's by 1 / deviation^2.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
@@ -29,6 +33,7 @@ from typing import Any
 import numpy as np
 import pyarrow.csv
 import scipy.linalg
+import scipy.optimize
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -59,24 +64,50 @@ _NEIGHBOURS, _JOINED = "neighbours", "links_joined"
 _COMPONENTS = {f"links_{count}_components": count for count in (8, 16, 32, 64, 96)}
 _TFIDF = {source: f"{source}_tfidf" for source in (TITLES, PROSE)}
 _OF_LINKS = (_NEIGHBOURS, _JOINED, *_COMPONENTS, *(one for one in _ANSWERS if one != PROSE))
+_TOGETHER = ((LINKS, TITLES), (COLLABORATIVE, TITLES), (COLLABORATIVE, TITLES, LINKS))
 _BIAS, _NOISE = 0.3, 1.0
 _NUMBER_OF_NEIGHBOURS = 20
 _COMPONENTS_OF_TFIDF = 256
 _WEIGHT_OF_THE_MEAN = 5.0
 _WEIGHT_OF_THE_PREDICTION = 20.0
+_LEARNING_USERS, _LEARNING_RATINGS = 150, 200
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """k = bias + sum over terms of exp(sum over the sources of a term of (cosine - 1) / scale).
+    """k = bias + sum over terms of a exp(sum over a term's sources of (cosine - 1) / scale).
 
     Attributes:
       terms: (source, length scale) pairs of each term; several in a term make a product.
       noise: variance of a rating.
+      bias: what all items have in common.
+      amplitudes: a of each term; 1 without any.
     """
 
     terms: tuple[tuple[tuple[str, float], ...], ...]
     noise: float = _NOISE
+    bias: float = _BIAS
+    amplitudes: tuple[float, ...] = ()
+
+    @property
+    def sources(self) -> set[str]:
+        """All that the terms read."""
+        return {source for term in self.terms for source, _ in term}
+
+    def matrix(self, cosines: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Covariances of ratings with each other, noise among them.
+
+        Args:
+          cosines: source -> between their items [n, n].
+        """
+        count = len(next(iter(cosines.values())))
+        matrix = np.full([count, count], self.bias)
+        amplitudes = self.amplitudes or (1.0,) * len(self.terms)
+        for term, amplitude in zip(self.terms, amplitudes, strict=True):
+            exponent = sum((cosines[source] - 1) / scale for source, scale in term)
+            matrix += amplitude * np.exp(exponent)
+        matrix[np.diag_indices(count)] += self.noise
+        return matrix
 
 
 def _scale(source: str) -> float:
@@ -99,19 +130,21 @@ class KernelTrial:
     Attributes:
       name: of the row.
       kernels: each gives a mean and a deviation.
+      by_certainty: whether there is also a mean of their means, by certainty.
     """
 
     name: str
     kernels: tuple[Kernel, ...]
+    by_certainty: bool = False
 
     @property
     def sources(self) -> set[str]:
         """All that the kernels read."""
-        return {source for kernel in self.kernels for term in kernel.terms for source, _ in term}
+        return set().union(*(kernel.sources for kernel in self.kernels))
 
 
 def _trials() -> dict[str, list[KernelTrial]]:
-    """What is compared with what -> its trials."""
+    """What is compared with what -> its trials, but for learned kernels."""
     beside = (COLLABORATIVE, TITLES)
     return {
         "What the LLM was asked": [
@@ -127,9 +160,7 @@ def _trials() -> dict[str, list[KernelTrial]]:
             )
         ],
         "Kernels of several sources": [
-            trial
-            for sources in ((LINKS, TITLES), beside, (*beside, LINKS))
-            for trial in _joint_trials(sources)
+            trial for sources in _TOGETHER for trial in _joint_trials(sources)
         ],
         "Collaborative vectors that fall back on links": [
             _each(blended, *others)
@@ -158,14 +189,28 @@ def _joint_trials(sources: Sequence[str]) -> Iterator[KernelTrial]:
     summed = Kernel(tuple(((source, _scale(source)),) for source in sources))
     multiplied = Kernel((tuple((source, len(sources) * _scale(source)) for source in sources),))
     yield KernelTrial(f"{text}, a kernel each", apart)
+    yield KernelTrial(f"{text}, a kernel each and their mean by certainty", apart, True)
     yield KernelTrial(f"{text}, sum of kernels", (summed,))
     yield KernelTrial(f"{text}, product of kernels", (multiplied,))
     yield KernelTrial(f"{text}, a kernel each, sum and product", (*apart, summed, multiplied))
 
 
+def _learned_trials(ratings: Ratings) -> Iterator[KernelTrial]:
+    """Learned kernels of each source alone, and of several together."""
+    alone = {source: learned_kernel((source,), ratings) for source in _SOURCES}
+    for source, kernel in alone.items():
+        yield KernelTrial(source, (kernel,))
+    for sources in _TOGETHER:
+        text, apart = " + ".join(sources), tuple(alone[source] for source in sources)
+        summed = learned_kernel(sources, ratings)
+        yield KernelTrial(f"{text}, a kernel each", apart)
+        yield KernelTrial(f"{text}, sum of kernels", (summed,))
+        yield KernelTrial(f"{text}, a kernel each and sum", (*apart, summed))
+
+
 @dataclass(frozen=True)
 class Ratings:
-    """Validation users' ratings, and what training knows of their items.
+    """Ratings of a part's users, and what training knows of their items.
 
     Attributes:
       users: [n], whose ratings stand together, in order.
@@ -191,8 +236,11 @@ class Ratings:
         return [slice(*pair) for pair in zip(starts, ends, strict=True)]
 
 
-def read_ratings(folder: Path) -> Ratings:
+def read_ratings(folder: Path) -> tuple[Ratings, Ratings]:
     """Reads what `python -m examples.evidence run main` has prepared.
+
+    Returns:
+      First ratings of some training users, and all of the validation users.
 
     Raises:
       ConfigurationError: it has not.
@@ -205,21 +253,29 @@ def read_ratings(folder: Path) -> Ratings:
     part = np.array(table["part"].to_pylist())
     ids, items = np.unique(columns["item_id"], return_inverse=True)
     ratings = columns["rating"].astype(np.float64)
-    trained, asked = part == "train", part == "validation"
+    trained = part == "train"
+    training_users = np.unique(columns["user_id"][trained])
+    some = np.random.default_rng(0).permutation(training_users)[:_LEARNING_USERS]
+    first = columns["position"] < _LEARNING_RATINGS
     counts = np.bincount(items[trained], minlength=len(ids))
     sums = np.bincount(items[trained], ratings[trained], len(ids))
     mean = ratings[trained].mean()
     means = (sums + _WEIGHT_OF_THE_MEAN * mean) / (counts + _WEIGHT_OF_THE_MEAN)
     base = [means[items], np.log1p(counts[items]), np.log1p(columns["position"])]
     vectors = _all_vectors(folder, ids, counts)
-    return Ratings(
-        users=columns["user_id"][asked],
-        items=items[asked],
-        residuals=(ratings - means[items])[asked],
-        labels=(ratings >= 4)[asked].astype(int),
-        base=np.stack(base, axis=1)[asked],
-        directions={source: unit_rows(rows).astype(np.float64) for source, rows in vectors.items()},
+    directions = {source: unit_rows(rows).astype(np.float64) for source, rows in vectors.items()}
+    learning, judging = (
+        Ratings(
+            users=columns["user_id"][rows],
+            items=items[rows],
+            residuals=(ratings - means[items])[rows],
+            labels=(ratings >= 4)[rows].astype(int),
+            base=np.stack(base, axis=1)[rows],
+            directions=directions,
+        )
+        for rows in (trained & first & np.isin(columns["user_id"], some), part == "validation")
     )
+    return learning, judging
 
 
 def _all_vectors(folder: Path, ids: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -339,22 +395,56 @@ def neighbour_vectors(
 def features(kernel: Kernel, ratings: Ratings) -> np.ndarray:
     """Mean and deviation of every rating from the user's earlier ones: [n, 2]."""
     result = np.empty([len(ratings.users), 2])
-    for rows in ratings.rows_of_users:
-        items = ratings.items[rows]
-        matrix = np.full([len(items)] * 2, _BIAS)
-        for term in kernel.terms:
-            exponent = np.zeros_like(matrix)
-            for source, scale in term:
-                directions = ratings.directions[source][items]
-                exponent += (directions @ directions.T - 1) / scale
-            matrix += np.exp(exponent)
-        matrix[np.diag_indices(len(items))] += kernel.noise
-        factor = scipy.linalg.cholesky(matrix, lower=True)
+    for rows, cosines in zip(ratings.rows_of_users, _cosines(kernel.sources, ratings), strict=True):
+        factor = scipy.linalg.cholesky(kernel.matrix(cosines), lower=True)
         solved = scipy.linalg.solve_triangular(factor, ratings.residuals[rows], lower=True)
         diagonal = np.diag(factor)
         result[rows, 0] = factor @ solved - diagonal * solved
         result[rows, 1] = np.sqrt(np.maximum(diagonal**2 - kernel.noise, 1e-6))
     return result
+
+
+def _cosines(sources: Iterable[str], ratings: Ratings) -> Iterator[dict[str, np.ndarray]]:
+    """Of each user, source -> between the items of all ratings."""
+    for rows in ratings.rows_of_users:
+        directions = {source: ratings.directions[source][ratings.items[rows]] for source in sources}
+        yield {source: of_source @ of_source.T for source, of_source in directions.items()}
+
+
+def learned_kernel(sources: Sequence[str], ratings: Ratings) -> Kernel:
+    """The kernel with a term for each source under which the residuals are most likely.
+
+    Bias, noise, amplitudes and length scales minimise the negative log marginal likelihood, of each
+    user z' z / 2 + sum log diag(L) (Rasmussen and Williams, "Gaussian Processes for Machine
+    Learning", 2006, eq. 5.8 without its constant), by L-BFGS over their logarithms.
+
+    Args:
+      sources: in the order of the terms.
+      ratings: to learn from.
+    """
+    of_users = list(zip(ratings.rows_of_users, _cosines(sources, ratings), strict=True))
+
+    def kernel_of(logarithms: np.ndarray) -> Kernel:
+        bias, noise, *others = np.exp(logarithms).tolist()
+        amplitudes, scales = others[: len(sources)], others[len(sources) :]
+        terms = tuple(((source, scale),) for source, scale in zip(sources, scales, strict=True))
+        return Kernel(terms, noise, bias, tuple(amplitudes))
+
+    def unlikeliness(logarithms: np.ndarray) -> float:
+        kernel, total = kernel_of(logarithms), 0.0
+        for rows, cosines in of_users:
+            factor = scipy.linalg.cholesky(kernel.matrix(cosines), lower=True)
+            solved = scipy.linalg.solve_triangular(factor, ratings.residuals[rows], lower=True)
+            total += solved @ solved / 2 + np.log(np.diag(factor)).sum()
+        return total / len(ratings.users)
+
+    ones = [1.0] * len(sources)
+    start = np.log([_BIAS, _NOISE, *ones, *map(_scale, sources)])
+    bounds = [(math.log(0.001), math.log(20))] * len(start)
+    found = scipy.optimize.minimize(
+        unlikeliness, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 30}
+    )
+    return kernel_of(found.x)
 
 
 def judged(columns: Sequence[np.ndarray], ratings: Ratings) -> float:
@@ -369,27 +459,56 @@ def judged(columns: Sequence[np.ndarray], ratings: Ratings) -> float:
     return float(roc_auc_score(ratings.labels, scores))
 
 
-def probe(ratings: Ratings) -> dict[str, Any]:
+def probe(learning: Ratings, judging: Ratings) -> dict[str, Any]:
     """Tries everything whose vectors there are.
 
+    Args:
+      learning: ratings that kernels are learned from.
+      judging: others, which trials are judged by.
+
     Returns:
-      "without": the AUC of what is known without knowledge; "groups": title -> trial -> AUC.
+      "without": the AUC of what is known without knowledge; "groups": title -> trial -> AUC;
+      "learned": the kernels.
     """
-    trials = [
+    learned = list(_learned_trials(learning))
+    all_trials = [
         (title, trial)
-        for title, group in _trials().items()
+        for title, group in (_trials() | {"Learned kernels": learned}).items()
         for trial in group
-        if trial.sources <= set(ratings.directions)
+        if trial.sources <= set(judging.directions)
     ]
     columns: dict[Kernel, np.ndarray] = {}
     groups: dict[str, dict[str, float]] = {}
-    for title, trial in progress(trials, desc="kernels", unit="trial"):
+    for title, trial in progress(all_trials, desc="kernels", unit="trial"):
         for kernel in trial.kernels:
             if kernel not in columns:
-                columns[kernel] = features(kernel, ratings)
-        auc = judged([columns[kernel] for kernel in trial.kernels], ratings)
-        groups.setdefault(title, {})[trial.name] = round(auc, 5)
-    return {"without": round(judged((), ratings), 5), "groups": groups}
+                columns[kernel] = features(kernel, judging)
+        known = [columns[kernel] for kernel in trial.kernels]
+        if trial.by_certainty:
+            known.append(by_certainty(known))
+        groups.setdefault(title, {})[trial.name] = round(judged(known, judging), 5)
+    return {
+        "without": round(judged((), judging), 5),
+        "groups": groups,
+        "learned": [_described(trial.kernels[0]) for trial in learned if len(trial.kernels) == 1],
+    }
+
+
+def by_certainty(known: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean of the kernels' means, each weighed by 1 / deviation^2: [n, 1]."""
+    means, deviations = np.stack(known, axis=2).swapaxes(0, 1)
+    return np.average(means, axis=1, weights=deviations**-2.0)[:, np.newaxis]
+
+
+def _described(kernel: Kernel) -> dict[str, Any]:
+    return {
+        "bias": round(kernel.bias, 4),
+        "noise": round(kernel.noise, 4),
+        "sources": {
+            source: {"amplitude": round(amplitude, 4), "length_scale": round(scale, 4)}
+            for ((source, scale),), amplitude in zip(kernel.terms, kernel.amplitudes, strict=True)
+        },
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -418,7 +537,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from trainer.report.inputs import machine_text
 
-    found = probe(read_ratings(arguments.out))
+    found = probe(*read_ratings(arguments.out))
     document = {"made_on": date.today().isoformat(), "machine": machine_text(), **found}
     path = arguments.results / RESULTS.name
     path.parent.mkdir(parents=True, exist_ok=True)

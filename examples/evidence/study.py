@@ -147,11 +147,26 @@ _USER_PAIRS = (
     ("links_title_genres", "links_title_genres" + USER_LINKS),
 )
 _ADAPTERS = ("linear", "mlp", "moe")
-_SEARCHED = {
-    "training.learning_rate": {"low": 0.001, "high": 0.01, "log": True},
-    "training.embedding_regularization": {"low": 3, "high": 100, "log": True},
-    "model.dropout_rate": {"choices": [0.0, 0.2, 0.4]},
-}
+_PROSE_ARMS = ("collective", "individual", "individual_collective")
+
+
+def _search(
+    trials: int,
+    learning_rates: tuple[float, float],
+    regularizations: tuple[float, float],
+    dropout_rates: tuple[float, ...],
+) -> dict[str, Any]:
+    """Settings of a part in which every arm has a search of its own."""
+    ranges = {
+        "training.learning_rate": learning_rates,
+        "training.embedding_regularization": regularizations,
+    }
+    space: dict[str, Any] = {
+        name: {"low": low, "high": high, "log": True} for name, (low, high) in ranges.items()
+    }
+    space["model.dropout_rate"] = {"choices": [*dropout_rates]}
+    return {"experiment": {"tuning": {"trials": trials, "space": space}}}
+
 
 PARTS = {
     "main": Part(
@@ -163,6 +178,15 @@ PARTS = {
         _BACKBONES,
         pairs=(("title_genres", "prose"), _OVER_TITLES, _STRONG),
         slices=("item_popularity", "user_activity"),
+    ),
+    "published": Part(
+        "As published, with a history of five and prose as a field alone: what does it add?",
+        ("none", "hein"),
+        _BACKBONES,
+        variant=Variant("published"),
+        settings={"data": {"history_length": 5}},
+        slices=("item_popularity", "user_activity"),
+        sliced_arm="hein",
     ),
     "new_items": Part(
         "A tenth of the films was never seen in training: what does knowledge add there?",
@@ -187,7 +211,7 @@ PARTS = {
             _STRONG,
             _STRONG_PRIOR,
         ),
-        slices=("item_popularity",),
+        slices=("item_popularity", "user_activity"),
         sliced_arm="links_title_genres_prior",
     ),
     "time_split": Part(
@@ -300,12 +324,30 @@ PARTS = {
         variant=Variant("movielens_small"),
         pairs=tuple((adapter, "hein") for adapter in _ADAPTERS),
     ),
+    "extraction": Part(
+        "One answer about each film, or one about each group of films?",
+        ("none", "title_genres", *_PROSE_ARMS, "links"),
+        data=SAMPLE,
+        variant=Variant("movielens_small"),
+        pairs=(
+            *(("title_genres", arm) for arm in (*_PROSE_ARMS, "links")),
+            ("collective", "individual"),
+        ),
+        frontier={"prose": _PROSE_ARMS, "links": ("links",)},
+    ),
     "tuned": Part(
+        "What is left when every arm has a search of its own for its settings?",
+        ("none", "title_genres", "links_title_genres", *_STRONG),
+        variant=Variant("tuned"),
+        settings=_search(6, (0.0006, 0.006), (0.05, 5), (0.2, 0.4, 0.6)),
+        pairs=(_OVER_TITLES, _STRONG),
+    ),
+    "tuned_sample": Part(
         "What is left when every arm has a search of its own for its settings?",
         ("none", "hein", "title_genres", "links_title_genres", "links_match"),
         data=SAMPLE,
         variant=Variant("movielens_small_tuned"),
-        settings={"experiment": {"tuning": {"trials": 10, "space": _SEARCHED}}},
+        settings=_search(10, (0.001, 0.01), (3, 100), (0.0, 0.2, 0.4)),
         pairs=(_OVER_TITLES, ("title_genres", "links_match")),
     ),
     "sample": Part(
@@ -539,7 +581,11 @@ def _asked(scenario: Scenario) -> dict[str, dict[str, int]]:
     answers = scenario.knowledge.answers
     asked = {}
     for arm, own in arm_scenarios(scenario).items():
-        files = [path for source in own.knowledge_sources() for path in answers[source].individual]
+        files = [
+            path
+            for source in own.knowledge_sources()
+            for path in (*answers[source].individual, *answers[source].collective)
+        ]
         tokens = [
             estimated_tokens(json.loads(line)["answer"])
             for path in files

@@ -8,14 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import multivariate_normal
 
 from examples.evidence.kernels import (
     Kernel,
     Ratings,
     _trials,
     blended_vectors,
+    by_certainty,
     features,
     judged,
+    learned_kernel,
     main,
     neighbour_vectors,
     probe,
@@ -52,14 +55,16 @@ def ratings() -> Ratings:
 
 
 def test_every_rating_is_predicted_from_those_before_it(ratings: Ratings) -> None:
-    kernel = Kernel(((("links", 0.5), ("collaborative", 2.0)), (("title_genres", 1.0),)), noise=0.7)
+    terms = (("links", 0.5), ("collaborative", 2.0)), (("title_genres", 1.0),)
+    kernel = Kernel(terms, noise=0.7, bias=0.2, amplitudes=(0.6, 1.5))
 
     def between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         titles, links, collaborative = (
             ratings.directions[name][first] @ ratings.directions[name][second].T - 1
             for name in NAMES
         )
-        return 0.3 + np.exp(links / 0.5) * np.exp(collaborative / 2.0) + np.exp(titles)
+        product = np.exp(links / 0.5) * np.exp(collaborative / 2.0)
+        return 0.2 + 0.6 * product + 1.5 * np.exp(titles)
 
     actual = features(kernel, ratings)
     for row in (40, 41, 47, 59):
@@ -102,11 +107,72 @@ def test_few_ratings_let_links_speak() -> None:
         assert blended[item] == pytest.approx(expected, abs=1e-6)
 
 
+def covariance(kernel: Kernel, ratings: Ratings, user: int) -> np.ndarray:
+    items = ratings.items[ratings.users == user]
+    result = kernel.noise * np.eye(len(items)) + kernel.bias
+    for ((source, scale),), amplitude in zip(kernel.terms, kernel.amplitudes, strict=True):
+        directions = ratings.directions[source][items]
+        result += amplitude * np.exp((directions @ directions.T - 1) / scale)
+    return result
+
+
+def likelihood(kernel: Kernel, ratings: Ratings) -> float:
+    """Log likelihood of all residuals, by SciPy's normal distribution."""
+    return sum(
+        multivariate_normal(cov=covariance(kernel, ratings, user)).logpdf(
+            ratings.residuals[ratings.users == user]
+        )
+        for user in range(USERS)
+    )
+
+
+def test_no_kernel_near_the_learned_one_is_more_likely(ratings: Ratings) -> None:
+    sources = ("links", "collaborative")
+    planted = Kernel(((("links", 0.5),), (("collaborative", 1.5),)), 0.4, 0.5, (1.0, 2.0))
+    drawn = np.concatenate(
+        [
+            multivariate_normal(cov=covariance(planted, ratings, user)).rvs(random_state=user)
+            for user in range(USERS)
+        ]
+    )
+    ratings = replace(ratings, residuals=drawn)
+    learned = learned_kernel(sources, ratings)
+    likely = likelihood(learned, ratings)
+    assert likely > likelihood(planted, ratings)
+    for factor in (0.8, 1.25):
+        changed = [
+            replace(learned, noise=learned.noise * factor),
+            replace(learned, bias=learned.bias * factor),
+            replace(learned, amplitudes=tuple(a * factor for a in learned.amplitudes)),
+            replace(learned, terms=tuple(((s, w * factor),) for ((s, w),) in learned.terms)),
+        ]
+        assert all(likelihood(kernel, ratings) < likely + 1e-3 for kernel in changed)
+
+
+def test_a_mean_by_certainty() -> None:
+    known = [np.array([[1.0, 0.5], [2.0, 1.0]]), np.array([[-1.0, 1.0], [4.0, 1.0]])]
+    # Weights 4 and 1, then 1 and 1.
+    assert by_certainty(known).tolist() == [[0.6], [3.0]]
+
+
 def test_every_trial_has_an_auc(ratings: Ratings) -> None:
-    found = probe(ratings)
+    found = probe(ratings, ratings)
     assert found["without"] == round(judged([], ratings), 5)
     names = {title: [trial.name for trial in trials] for title, trials in _trials().items()}
+    learned = found["groups"].pop("Learned kernels")
     assert {title: list(trials) for title, trials in found["groups"].items()} == names
+    kernels = {" + ".join(kernel["sources"]): kernel for kernel in found["learned"]}
+    assert list(kernels)[:3] == ["title_genres", "links", "collaborative"] and len(kernels) == 6
+    of_links = kernels["links"]
+    own = of_links["sources"]["links"]
+    rounded = Kernel(
+        ((("links", own["length_scale"]),),),
+        of_links["noise"],
+        of_links["bias"],
+        (own["amplitude"],),
+    )
+    expected = judged([features(rounded, ratings)], ratings)
+    assert learned["links"] == pytest.approx(expected, abs=1e-3)
     alone = round(judged([features(Kernel(((("links", 1.0),),)), ratings)], ratings), 5)
     groups = found["groups"]
     assert groups["Noise and length scale"]["links, noise 1, length scale 1"] == alone
@@ -116,7 +182,7 @@ def test_every_trial_has_an_auc(ratings: Ratings) -> None:
 
 def test_what_has_no_vectors_is_not_tried(ratings: Ratings) -> None:
     few = replace(ratings, directions={name: ratings.directions[name] for name in NAMES})
-    asked = probe(few)["groups"]["What the LLM was asked"]
+    asked = probe(few, few)["groups"]["What the LLM was asked"]
     assert list(asked) == ["links", "links + title_genres"]
 
 
@@ -180,7 +246,8 @@ def test_what_is_prepared_is_read(tmp_path: Path) -> None:
     path = tmp_path / "links/links/links.parquet"
     path.parent.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(links, links_schema("item")), path)
-    found = read_ratings(tmp_path)
+    learning, found = read_ratings(tmp_path)
+    assert learning.users.tolist() == [1, 1] and learning.labels.tolist() == [1, 0]
     # Means of the training part alone.
     means = np.array([(5 + 5 * 3.5) / 6, (2 + 5 * 3.5) / 6])
     assert found.residuals == pytest.approx([1, 4] - means)

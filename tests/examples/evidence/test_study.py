@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import re
@@ -406,6 +407,21 @@ def test_answers_and_their_tokens_are_counted(tmp_path: Path, source: Path):
     for arm, names in (("links_1", 1), ("links_3", 3), ("links", 4)):
         assert asked[f"{arm}_title_genres"] == {"answers": FILMS, "answer_tokens": tokens(names)}
     assert asked["links_popular_50_title_genres"]["answers"] == FILMS // 2
+
+
+def test_answers_of_groups_are_counted(tmp_path: Path, repository_root: Path):
+    request = Request("extraction", data=None, out=tmp_path)
+    written = _write_scenario(request, PARTS["extraction"], tmp_path)
+    asked = _asked(load_scenario(written, for_all_arms=True))
+    # Lines of the bundled files.
+    answers = {"collective": 191, "individual": 2245, "individual_collective": 191 + 2245}
+    answers |= {"none": 0, "title_genres": 0, "links": 9061}
+    assert {arm: counts["answers"] for arm, counts in asked.items()} == answers
+    path = repository_root / "examples/movielens_small/answers/item_collective.jsonl.gz"
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        letters = [len(json.loads(line)["answer"]) for line in lines]
+    tokens = sum(math.ceil(count / 4) for count in letters)
+    assert asked["collective"]["answer_tokens"] == tokens
 
 
 def test_an_arm_of_another_part_is_refused(tmp_path, capsys, source):
