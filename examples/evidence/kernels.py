@@ -13,6 +13,8 @@ the other items: collaborative vectors that fall back on links where ratings are
 neighbours links every item to the twenty whose collaborative vectors have the largest cosines with
 its own; joined, its weights are added to those of the LLM's links.
 
+The model's kernels are of low rank: landmarks stand for all items. Everything else here is exact.
+
 Learned kernels have the bias, noise, amplitudes and length scales under which residuals of training
 users are most likely. A mean by certainty weighs each kernel's by 1 / deviation^2.
 """
@@ -45,7 +47,7 @@ from configs.loading import ConfigurationError
 from configs.progress import progress
 from configs.text_table import aligned
 from examples.evidence.data import NAMES, POPULAR
-from models.reduction import mean_vector, unit_rows
+from models.reduction import cluster_landmarks, mean_vector, nystroem_features, unit_rows
 from preprocessing.links.linking import LINKS_FILE, read_links
 from preprocessing.links.spectral import LinkGraph, graph_of_table, link_graph, spectral_vectors
 from preprocessing.records.knowledge import read_knowledge
@@ -62,8 +64,19 @@ _ANSWERS = (
 _BLENDED = {f"blended_{ratings}": ratings for ratings in (20, 100, 400)}
 _NEIGHBOURS, _JOINED = "neighbours", "links_joined"
 _COMPONENTS = {f"links_{count}_components": count for count in (8, 16, 32, 64, 96)}
+_REACHES = {
+    f"links_damping_{damping}_smoothness_{smoothness}_{dimension}": (dimension, damping, smoothness)
+    for damping, smoothness, dimension in (
+        *((0.9, 1, 256), (0.9, 1, 512), (0.98, 1, 128), (0.98, 1, 512)),
+        *((0.9, 2, 128), (0.95, 2, 128), (0.95, 2, 256), (0.95, 2, 512), (0.97, 2, 512)),
+        *((0.9, 3, 128), (0.9, 3, 256), (0.9, 3, 512), (0.99, 4, 512)),
+    )
+}
 _TFIDF = {source: f"{source}_tfidf" for source in (TITLES, PROSE)}
-_OF_LINKS = (_NEIGHBOURS, _JOINED, *_COMPONENTS, *(one for one in _ANSWERS if one != PROSE))
+_OF_LINKS = (
+    *(_NEIGHBOURS, _JOINED, *_COMPONENTS, *_REACHES),
+    *(one for one in _ANSWERS if one != PROSE),
+)
 _TOGETHER = ((LINKS, TITLES), (COLLABORATIVE, TITLES), (COLLABORATIVE, TITLES, LINKS))
 _BIAS, _NOISE = 0.3, 1.0
 _NUMBER_OF_NEIGHBOURS = 20
@@ -82,12 +95,14 @@ class Kernel:
       noise: variance of a rating.
       bias: what all items have in common.
       amplitudes: a of each term; 1 without any.
+      landmarks: of a kernel of a single source, how many stand for its items; 0 for all of them.
     """
 
     terms: tuple[tuple[tuple[str, float], ...], ...]
     noise: float = _NOISE
     bias: float = _BIAS
     amplitudes: tuple[float, ...] = ()
+    landmarks: int = 0
 
     @property
     def sources(self) -> set[str]:
@@ -108,6 +123,21 @@ class Kernel:
             matrix += amplitude * np.exp(exponent)
         matrix[np.diag_indices(count)] += self.noise
         return matrix
+
+    def low_rank(self, directions: np.ndarray) -> np.ndarray:
+        """The model's features, whose inner products are the kernel of the landmarks.
+
+        Args:
+          directions: unit vectors of all items [items, width].
+
+        Returns:
+          [items, landmarks + 1].
+        """
+        (((_, scale),),) = self.terms
+        centre = np.zeros(directions.shape[1])
+        landmarks = cluster_landmarks(directions, centre, self.landmarks)
+        cosines = directions @ landmarks.T, landmarks @ landmarks.T
+        return nystroem_features(*cosines, scale, self.bias).astype(np.float64)
 
 
 def _scale(source: str) -> float:
@@ -151,6 +181,19 @@ def _trials() -> dict[str, list[KernelTrial]]:
             trial for source in _ANSWERS for trial in (_each(source), _each(source, TITLES))
         ],
         "Components of link vectors": [_each(source) for source in (*_COMPONENTS, LINKS)],
+        "Damping and smoothness of links, and their components": [
+            trial
+            for source in (LINKS, *_REACHES)
+            for trial in (_each(source), _each(*beside, source))
+        ],
+        "Landmarks": [
+            KernelTrial(f"{' + '.join(sources)}, {landmarks or 'without'} landmarks", kernels)
+            for sources in (*((source,) for source in _SOURCES), *_TOGETHER)
+            for landmarks in (64, 128, 256, 512, 0)
+            for kernels in [
+                tuple(replace(_alone(source), landmarks=landmarks) for source in sources)
+            ]
+        ],
         "Encoders": [
             trial
             for source, tfidf in _TFIDF.items()
@@ -287,6 +330,11 @@ def _all_vectors(folder: Path, ids: np.ndarray, counts: np.ndarray) -> dict[str,
     }
     vectors |= {name: vectors[LINKS][:, :count] for name, count in _COMPONENTS.items()}
     graph = graph_of_table(read_links(folder / "links" / LINKS / LINKS_FILE))
+    own = graph.items.to_pylist()
+    vectors |= {
+        name: _centred(own, spectral_vectors(graph, *reach).vectors[: len(own)], ids)
+        for name, reach in _REACHES.items()
+    }
     neighbours, joined = neighbour_vectors(vectors[COLLABORATIVE], ids, graph)
     vectors |= {_NEIGHBOURS: neighbours, _JOINED: joined}
     return vectors | {
@@ -395,13 +443,25 @@ def neighbour_vectors(
 def features(kernel: Kernel, ratings: Ratings) -> np.ndarray:
     """Mean and deviation of every rating from the user's earlier ones: [n, 2]."""
     result = np.empty([len(ratings.users), 2])
-    for rows, cosines in zip(ratings.rows_of_users, _cosines(kernel.sources, ratings), strict=True):
-        factor = scipy.linalg.cholesky(kernel.matrix(cosines), lower=True)
+    for rows, matrix in zip(ratings.rows_of_users, _covariances(kernel, ratings), strict=True):
+        factor = scipy.linalg.cholesky(matrix, lower=True)
         solved = scipy.linalg.solve_triangular(factor, ratings.residuals[rows], lower=True)
         diagonal = np.diag(factor)
         result[rows, 0] = factor @ solved - diagonal * solved
         result[rows, 1] = np.sqrt(np.maximum(diagonal**2 - kernel.noise, 1e-6))
     return result
+
+
+def _covariances(kernel: Kernel, ratings: Ratings) -> Iterator[np.ndarray]:
+    """Of each user, between all ratings, noise among them."""
+    if not kernel.landmarks:
+        yield from map(kernel.matrix, _cosines(kernel.sources, ratings))
+        return
+    (source,) = kernel.sources
+    features_of_items = kernel.low_rank(ratings.directions[source])
+    for rows in ratings.rows_of_users:
+        own = features_of_items[ratings.items[rows]]
+        yield own @ own.T + kernel.noise * np.eye(len(own))
 
 
 def _cosines(sources: Iterable[str], ratings: Ratings) -> Iterator[dict[str, np.ndarray]]:

@@ -78,6 +78,15 @@ def test_every_rating_is_predicted_from_those_before_it(ratings: Ratings) -> Non
         assert actual[row] == pytest.approx([mean, np.sqrt(variance)], abs=1e-9)
 
 
+def test_as_many_landmarks_as_items_are_the_whole_kernel(ratings: Ratings) -> None:
+    exact = Kernel(((("links", 0.5),),), noise=0.7, bias=0.2)
+    by_landmarks = features(replace(exact, landmarks=ITEMS), ratings)
+    np.testing.assert_allclose(by_landmarks, features(exact, ratings), atol=1e-3)
+    few = replace(exact, landmarks=2)
+    assert few.low_rank(ratings.directions["links"]).shape == (ITEMS, 3)
+    assert np.abs(features(few, ratings) - by_landmarks).max() > 0.01
+
+
 def test_what_tells_the_label_is_found_by_users_it_was_not_fitted_to(ratings: Ratings) -> None:
     clue = ratings.labels[:, np.newaxis] + 0.01 * ratings.base[:, :1]
     assert judged([clue], ratings) == 1.0
@@ -261,7 +270,9 @@ def test_what_is_prepared_is_read(tmp_path: Path) -> None:
         np.testing.assert_allclose(directions @ directions.T, expected, atol=1e-6)
     made = {"blended_20", "blended_100", "blended_400", "neighbours", "links_joined"}
     made |= {f"links_{count}_components" for count in (8, 16, 32, 64, 96)}
-    assert set(found.directions) == {*NAMES, *made, "title_genres_tfidf"}
+    reaching = {name for name in found.directions if name.startswith("links_damping_")}
+    assert len(reaching) == 13
+    assert set(found.directions) == {*NAMES, *made, *reaching, "title_genres_tfidf"}
 
 
 def test_what_is_not_prepared_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
