@@ -36,6 +36,10 @@ _STRONG_PRIOR = (
     "collaborative_title_genres_prior",
     "collaborative_title_genres_links_prior",
 )
+_STRONG_LANDMARKS = (
+    "collaborative_title_genres_128_landmarks",
+    "collaborative_title_genres_links_128_landmarks",
+)
 _OVER_TITLES = ("title_genres", "links_title_genres")
 
 USER_LINKS = "_user_links"
@@ -323,6 +327,13 @@ PARTS = {
         data=SAMPLE,
         variant=Variant("movielens_small"),
         pairs=tuple((adapter, "hein") for adapter in _ADAPTERS),
+    ),
+    "landmarks": Part(
+        "Beside vectors of ratings: are they given their due with 64 landmarks?",
+        ("none", *_STRONG, *_STRONG_LANDMARKS),
+        pairs=(*zip(_STRONG, _STRONG_LANDMARKS, strict=True), _STRONG, _STRONG_LANDMARKS),
+        slices=("item_popularity", "user_activity"),
+        sliced_arm="collaborative_title_genres_links_128_landmarks",
     ),
     "extraction": Part(
         "One answer about each film, or one about each group of films?",
