@@ -87,12 +87,6 @@ class Links(Section):
     dimension: int = Field(
         128, ge=2, description="width of the knowledge vectors, eigenvectors of the graph of links"
     )
-    damping: float = Field(
-        0.9, gt=0, lt=1, description="the nearer to 1, the farther links of links reach"
-    )
-    smoothness: float = Field(
-        1.0, gt=0, description="the larger, the less a single link counts beside what many share"
-    )
 
     @field_validator("until", mode="before")
     @classmethod

@@ -84,7 +84,7 @@ def make_link_vectors(scenario: Scenario, source: str, folder: str) -> MadeVecto
     table = read_links(linked / LINKS_FILE)
     graph = graph_of_table(table)
     try:
-        vectors = spectral_vectors(graph, settings.dimension, settings.damping, settings.smoothness)
+        vectors = spectral_vectors(graph, settings.dimension)
     except CommandError as error:
         raise CommandError(f"knowledge.answers.{source}: {error}") from error
     KnownLinks(settings, read_catalogue(linked / TITLES_FILE), table, vectors).write(folder)

@@ -4,13 +4,10 @@ An item that an LLM names together with another is linked to it. With weight 1 /
 a link (rank 0 is the name that came first), links of both directions added into A, and D the sums
 of its rows,
 
-    S = D^-1/2 A D^-1/2,    S u_k = w_k u_k,    v_ik = u_ik (1 - d w_k)^(-s/2)
+    S = D^-1/2 A D^-1/2,    S u_k = w_k u_k,    v_ik = u_ik (1 - 0.9 w_k)^-1/2
 
-for the largest eigenvalues w_k, damping d and smoothness s. Inner products of the rows v_i are the
-kernel (I - d S)^-s, cut off at the leading eigenpairs; the cut is what makes it say who loves what.
-With s = 1 it sums walks along links, each step worth d; in general it is the Matern kernel
-(c I + L)^-s of the normalised Laplacian L = I - S, with c = (1 - d) / d and a factor left out
-(Borovitskiy et al., "Matern Gaussian Processes on Graphs", 2021, eq. 8).
+for the largest eigenvalues w_k. Inner products of the rows v_i are the kernel (I - 0.9 S)^-1 of
+walks along links, cut off at the leading eigenpairs; the cut is what makes it say who loves what.
 """
 
 from __future__ import annotations
@@ -30,6 +27,7 @@ from preprocessing import storage
 from preprocessing.links.eigenpairs import leading_eigenpairs
 
 _RANK_DECAY = 0.05
+_DAMPING = 0.9
 _TOLERANCE = 3e-4
 _MAXIMUM_PRODUCTS = 150
 _SMALLEST_DIVISOR = 1e-3
@@ -38,7 +36,7 @@ _MOST_ENTRIES = 1 << 31
 """Indices of more do not fit into 32 bits, which SciPy's graphs need."""
 
 _VERSION = b"reki_link_vectors"
-_CURRENT = b"2"
+_CURRENT = b"1"
 _EIGENPAIRS = b"eigenpairs"
 _ROWS_OF_A_BATCH = 1 << 16
 
@@ -161,8 +159,6 @@ class LinkVectors:
       degrees: [nodes] float64, of the graph whose rows these are.
       scale: a power of two that gives the rows a root mean square length near 1, chosen when they
         were computed; in a large graph they are too short for float16 without it.
-      damping: of the kernel.
-      smoothness: of the kernel.
     """
 
     items: pa.Array
@@ -172,8 +168,6 @@ class LinkVectors:
     residuals: np.ndarray
     degrees: np.ndarray
     scale: float
-    damping: float
-    smoothness: float
 
     def updated(self, graph: LinkGraph, changed: Collection[str]) -> LinkVectors:
         """Rows for a graph that has changed since, without recomputing: an out-of-sample extension.
@@ -232,8 +226,7 @@ class LinkVectors:
         missing = whole = 0.0
         for start in range(0, len(self.eigenvalues), _COLUMNS):
             values = self.eigenvalues[start : start + _COLUMNS]
-            panel = self.vectors[:, start : start + _COLUMNS]
-            panel = panel * _divisors(values, self.damping, self.smoothness)
+            panel = self.vectors[:, start : start + _COLUMNS] * _lengths(values)
             images = panel * values.astype(np.float32)
             missing += float(np.square(matrix @ panel - images, dtype=np.float64).sum())
             whole += float(np.square(images, dtype=np.float64).sum())
@@ -245,8 +238,6 @@ class LinkVectors:
             "values": self.eigenvalues.tolist(),
             "residuals": self.residuals.tolist(),
             "scale": self.scale,
-            "damping": self.damping,
-            "smoothness": self.smoothness,
         }
         schema = pa.schema(
             [
@@ -306,16 +297,12 @@ def read_link_vectors(path: str) -> LinkVectors:
         np.array(pairs["residuals"], np.float64),
         table["degree"].to_numpy(),
         pairs["scale"],
-        pairs["damping"],
-        pairs["smoothness"],
     )
 
 
 def spectral_vectors(
     graph: LinkGraph,
     dimension: int = 128,
-    damping: float = 0.9,
-    smoothness: float = 1.0,
     tolerance: float = _TOLERANCE,
     maximum_products: int = _MAXIMUM_PRODUCTS,
 ) -> LinkVectors:
@@ -331,8 +318,6 @@ def spectral_vectors(
     Args:
       graph: links, with fewer than 2^31 entries of A.
       dimension: the number of eigenpairs; the vectors are narrower when fewer nodes are linked.
-      damping: d, between 0 and 1: the nearer to 1, the farther the kernel reaches.
-      smoothness: s, above 0: the larger, the less single links count beside what many share.
       tolerance: of the norm of S u - w u.
       maximum_products: products of S with all vectors after which they are taken as they are;
         `residuals` tells what they lack.
@@ -359,7 +344,7 @@ def spectral_vectors(
     pairs = leading_eigenpairs(matrix, dimension, constants, tolerance, maximum_products)
     vectors = np.zeros((len(pieces), len(pairs.values)), np.float32)
     vectors[rows] = pairs.vectors
-    vectors /= _divisors(pairs.values, damping, smoothness)
+    vectors /= _lengths(pairs.values)
     # Squared row by row: their squares, twice as wide, are never there together.
     lengths = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
     mean_square = float(lengths.sum()) / len(rows)
@@ -371,8 +356,6 @@ def spectral_vectors(
         pairs.residuals,
         graph.degrees,
         scale=float(2.0 ** np.round(-np.log2(mean_square) / 2)),
-        damping=damping,
-        smoothness=smoothness,
     )
 
 
@@ -404,9 +387,9 @@ def _inverse_root(degrees: np.ndarray) -> np.ndarray:
     return (1 / np.sqrt(np.where(degrees > 0, degrees, np.inf))).astype(np.float32)
 
 
-def _divisors(eigenvalues: np.ndarray, damping: float, smoothness: float) -> np.ndarray:
+def _lengths(eigenvalues: np.ndarray) -> np.ndarray:
     """u_ik / v_ik."""
-    return ((1 - damping * eigenvalues) ** (smoothness / 2)).astype(np.float32)
+    return np.sqrt(1 - _DAMPING * eigenvalues).astype(np.float32)
 
 
 def _texts(values: Sequence[str] | pa.Array) -> pa.Array:

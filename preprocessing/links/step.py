@@ -71,8 +71,6 @@ from preprocessing.tables.blocks import expand_paths
 REVIEW_FILE = "review.csv"
 _YEAR = "year"
 _MOST_SHOWN = 3
-_OF_VECTORS = ("dimension", "damping", "smoothness")
-"""Options that make other vectors, but no other links."""
 
 Content = TypeVar("Content")
 
@@ -232,11 +230,10 @@ def _step(scenario: Scenario, plan: LinkPlan) -> Step:
         directory=WorkDirectory(scenario.work_dir).links(plan.source),
         settings={
             "plan": [plan.listed, plan.mined, plan.year],
-            "links": without(settings_of_records(plan.settings), _OF_VECTORS),
+            # How wide their vectors are, makes no other links.
+            "links": without(settings_of_records(plan.settings), ["dimension"]),
             "answers": [
-                without(
-                    settings_of_records(answers[source]), [f"links.{name}" for name in _OF_VECTORS]
-                )
+                without(settings_of_records(answers[source]), ["links.dimension"])
                 for source in _answer_sources(plan)
             ],
             "other_sources": [

@@ -318,9 +318,6 @@ def test_links_become_vectors(scenario, folder):
     narrower = scenario(**{"knowledge.answers.links.links.dimension": 3})
     assert encode(narrower, sources=["links"])["sources"]["links"]["dimension"] == 3
     assert link(narrower)["skipped"]
-    farther = scenario(**{"knowledge.answers.links.links.smoothness": 2.0})
-    assert not encode(farther, sources=["links"])["sources"]["links"]["skipped"]
-    assert link(farther)["skipped"]
 
 
 def test_links_that_reach_nothing_are_no_source(scenario, folder):
