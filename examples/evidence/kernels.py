@@ -49,7 +49,13 @@ from configs.text_table import aligned
 from examples.evidence.data import NAMES, POPULAR
 from models.reduction import cluster_landmarks, mean_vector, nystroem_features, unit_rows
 from preprocessing.links.linking import LINKS_FILE, read_links
-from preprocessing.links.spectral import LinkGraph, graph_of_table, link_graph, spectral_vectors
+from preprocessing.links.spectral import (
+    LinkGraph,
+    LinkVectors,
+    graph_of_table,
+    link_graph,
+    spectral_vectors,
+)
 from preprocessing.records.knowledge import read_knowledge
 
 RESULTS = Path("docs/evidence/kernels.json")
@@ -331,8 +337,9 @@ def _all_vectors(folder: Path, ids: np.ndarray, counts: np.ndarray) -> dict[str,
     vectors |= {name: vectors[LINKS][:, :count] for name, count in _COMPONENTS.items()}
     graph = graph_of_table(read_links(folder / "links" / LINKS / LINKS_FILE))
     own = graph.items.to_pylist()
+    wide = spectral_vectors(graph, max(dimension for dimension, *_ in _REACHES.values()))
     vectors |= {
-        name: _centred(own, spectral_vectors(graph, *reach).vectors[: len(own)], ids)
+        name: _centred(own, reaching_vectors(wide, *reach)[: len(own)], ids)
         for name, reach in _REACHES.items()
     }
     neighbours, joined = neighbour_vectors(vectors[COLLABORATIVE], ids, graph)
@@ -398,6 +405,29 @@ def blended_vectors(
     )
     own, imagined = counts[:, np.newaxis], float(ratings)
     return (own * vectors[COLLABORATIVE] + imagined * predicted) / (own + imagined)
+
+
+def reaching_vectors(
+    links: LinkVectors, dimension: int, damping: float, smoothness: float
+) -> np.ndarray:
+    """Vectors whose products are (I - damping S)^-smoothness, where those of `links` are (0.9, 1).
+
+    The Matern kernel on a graph (Borovitskiy et al., "Matern Gaussian Processes on Graphs", 2021,
+    eq. 8), of S = I - L with L the normalised Laplacian.
+
+    Args:
+      links: vectors and eigenvalues of S.
+      dimension: leading eigenpairs that are taken.
+      damping: the nearer to 1, the farther links of links reach.
+      smoothness: the larger, the less a single link counts beside what many share.
+
+    Returns:
+      [nodes, dimension].
+    """
+    values = links.eigenvalues[:dimension]
+    return links.vectors[:, :dimension] * (
+        (1 - 0.9 * values) ** 0.5 * (1 - damping * values) ** (-smoothness / 2)
+    )
 
 
 def neighbour_vectors(

@@ -22,6 +22,7 @@ from examples.evidence.kernels import (
     main,
     neighbour_vectors,
     probe,
+    reaching_vectors,
     read_ratings,
     tfidf_vectors,
 )
@@ -222,6 +223,21 @@ def test_neighbours_are_linked_to_each_other() -> None:
         kernel = np.linalg.inv(np.eye(count) - 0.9 * symmetric / np.outer(roots, roots))
         expected = centring @ kernel @ centring
         np.testing.assert_allclose(vectors @ vectors.T, expected, atol=1e-3)
+
+
+def test_reach_of_links() -> None:
+    generator = np.random.default_rng(5)
+    count = 12
+    item_of_link, linked = np.nonzero(generator.random([count, count]) < 0.3)
+    links = link_graph(
+        [str(item) for item in range(count)], [], item_of_link, linked, np.zeros_like(linked)
+    )
+    weights = links.weights.toarray()
+    roots = np.sqrt(weights.sum(axis=1))
+    inverse = np.linalg.inv(np.eye(count) - 0.6 * weights / np.outer(roots, roots))
+    vectors = reaching_vectors(spectral_vectors(links, count), count, 0.6, 3)
+    np.testing.assert_allclose(vectors @ vectors.T, inverse @ inverse @ inverse, atol=1e-3)
+    assert reaching_vectors(spectral_vectors(links, count), 4, 0.6, 3).shape == (count, 4)
 
 
 def test_texts_with_the_same_words_are_near() -> None:
