@@ -29,7 +29,7 @@ from examples.evidence.kernels import (
 from models.reduction import unit_rows
 from preprocessing.knowledge.vectors import KnowledgeRecord, write_knowledge
 from preprocessing.links.linking import links_schema
-from preprocessing.links.spectral import link_graph
+from preprocessing.links.spectral import link_graph, spectral_vectors
 from preprocessing.records.layout import WorkDirectory
 
 USERS, ITEMS = 12, 9
