@@ -30,6 +30,8 @@ from preprocessing.answers.importing import import_answers
 
 FOLDERS = (Path("data/movielens_1m"), Path("../shared/data/ml-1m"))
 """Where the files are looked for."""
+SAMPLE_ANSWERS = Path("examples/movielens_small/answers")
+EXTRACTIONS = ("individual", "collective")
 _SHARES = (0.8, 0.1, 0.1)
 _PARTS = ("train", "validation", "test")
 _SEED = 0
@@ -146,6 +148,21 @@ def write_music(variant: Variant, folder: Path) -> dict[str, int]:
         "artists": MUSIC_WORLD.items,
         "new_artists": int(divided.is_new.sum()),
     }
+
+
+def write_sample(folder: Path) -> dict[str, int]:
+    """Writes the bundled answers about films and about groups of films as two sources.
+
+    Returns:
+      Nothing to count.
+    """
+    for extraction in EXTRACTIONS:
+        path = SAMPLE_ANSWERS / f"item_{extraction}.jsonl.gz"
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            answers = [json.loads(line) for line in file]
+        ids, texts = ([answer[name] for answer in answers] for name in ("entity_id", "answer"))
+        write_answers(folder, f"item_{extraction}", extraction, ids, texts)
+    return {}
 
 
 def _counts_by_part(table: pa.Table) -> dict[str, int]:

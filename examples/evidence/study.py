@@ -15,12 +15,14 @@ from configs.command_line import CommandError, say
 from configs.loading import ConfigurationError, load_scenario
 from configs.scenario import Scenario
 from examples.evidence.data import (
+    EXTRACTIONS,
     MUSIC_WORLD,
     NAMES,
     POPULAR,
     Variant,
     source_folder,
     write_music,
+    write_sample,
     write_variant,
 )
 
@@ -92,8 +94,9 @@ MUSIC = StudyData(
 )
 SAMPLE = StudyData(
     Path("configs/evidence/movielens_small.yaml"),
-    lambda asked, variant, folder: {},
+    lambda asked, variant, folder: write_sample(folder),
     "The bundled MovieLens sample: 100,004 ratings of 671 users. Label: four stars or more.",
+    constants={"answers": EXTRACTIONS},
 )
 
 

@@ -410,8 +410,9 @@ def test_answers_and_their_tokens_are_counted(tmp_path: Path, source: Path):
 
 
 def test_answers_of_groups_are_counted(tmp_path: Path, repository_root: Path):
-    request = Request("extraction", data=None, out=tmp_path)
-    written = _write_scenario(request, PARTS["extraction"], tmp_path)
+    request, part = Request("extraction", data=None, out=tmp_path), PARTS["extraction"]
+    _prepared_data(request, part, tmp_path)
+    written = _write_scenario(request, part, tmp_path)
     asked = _asked(load_scenario(written, for_all_arms=True))
     # Lines of the bundled files.
     answers = {"collective": 191, "individual": 2245, "individual_collective": 191 + 2245}
