@@ -413,7 +413,8 @@ def run_part(request: Request) -> dict[str, Any]:
       The result document, which is also written to `<results>/<part>.json`.
 
     Raises:
-      ConfigurationError: data or answers are missing, or an arm or backbone is not of the part.
+      ConfigurationError: data or answers are missing, an arm or backbone is not of the part, or
+        the result file has arms of a backbone that would be lost.
       CommandError: a training failed; what is done is kept.
     """
     from preprocessing.all_steps import run_all_steps
@@ -421,6 +422,10 @@ def run_part(request: Request) -> dict[str, Any]:
     from trainer.experiments.running import run_experiment
 
     part = PARTS[request.part]
+    path = request.results / f"{request.part}.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if before is not None:
+        _require_kept(request, part, before, path)
     folder = request.out / part.variant.name
     counts = _prepared_data(request, part, folder)
     scenario = load_scenario(_write_scenario(request, part, folder), for_all_arms=True)
@@ -432,10 +437,8 @@ def run_part(request: Request) -> dict[str, Any]:
         from examples.evidence.user_links import with_user_links
 
         result = with_user_links(scenario, result, part.with_user_links, USER_LINKS)
-    path = request.results / f"{request.part}.json"
     document = _document(request, part, scenario, counts, result)
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
+    if before is not None:
         document = _with_other_backbones(part, document, before)
     document["missing"] = _missing(part, document["models"])
     _correct_p_values(document["comparisons"])
@@ -443,6 +446,22 @@ def run_part(request: Request) -> dict[str, Any]:
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     say(f"results: {path}")
     return document
+
+
+def _require_kept(request: Request, part: Part, before: Mapping[str, Any], path: Path) -> None:
+    """Arms are compared with each other, so those of a backbone are all measured by one run."""
+    asked = _asked_arms(request, part)
+    lost = {
+        f"{row['backbone']} {row['arm']}"
+        for row in before["models"]
+        if row["backbone"] in (request.backbones or part.backbones)
+        and row["arm"].removesuffix(USER_LINKS) not in asked
+    }
+    if lost:
+        raise ConfigurationError(
+            f"{path} has {', '.join(sorted(lost))}, which this run would not keep. Name these "
+            "arms, too (what is trained is not trained again), or another folder with --results"
+        )
 
 
 def _prepared_data(request: Request, part: Part, folder: Path) -> Mapping[str, int]:
@@ -465,14 +484,11 @@ def _write_scenario(request: Request, part: Part, folder: Path) -> Path:
     """The scenario of the part: its arms, backbones, sources, settings and folder."""
     text = (request.config or part.data.config).read_text(encoding="utf-8")
     tree = yaml.safe_load(text.replace(yaml.safe_load(text)["work_dir"], str(folder)))
-    arms = _chosen("--arms", request.arms, part.arms)
-    if part.arms[0] not in arms:
-        arms = [part.arms[0], *arms]
     experiment = tree["experiment"]
     tree["name"] = f"evidence_{request.part}"
     tree["experiment"] = {
         "backbones": _chosen("--backbones", request.backbones, part.backbones),
-        "arms": {name: experiment["arms"][name] for name in arms},
+        "arms": {name: experiment["arms"][name] for name in _asked_arms(request, part)},
         "baseline": part.arms[0],
         "seeds": list(request.seeds),
     }
@@ -482,6 +498,12 @@ def _write_scenario(request: Request, part: Part, folder: Path) -> Path:
     path = folder / f"{request.part}.yaml"
     path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
     return path
+
+
+def _asked_arms(request: Request, part: Part) -> list[str]:
+    """With the baseline, in the part's order."""
+    arms = _chosen("--arms", request.arms, part.arms)
+    return arms if part.arms[0] in arms else [part.arms[0], *arms]
 
 
 def _chosen(option: str, asked: Sequence[str], there_are: Sequence[str]) -> list[str]:

@@ -350,6 +350,10 @@ def test_a_part_by_the_command(tmp_path, capsys, source):
     assert {row["slice"] for row in document["slices"]} == {"item_popularity", "user_activity"}
     page = (tmp_path / "results/main.md").read_text()
     assert "one seed" in page and "| din | `links_title_genres` |" in page
+    others = ["title_genres" if word == "links_title_genres" else word for word in words]
+    assert main(others) == 2
+    message = capsys.readouterr().err
+    assert "main.json has din links_title_genres, which this run would not keep" in message
 
 
 def test_other_backbones_keep_what_was_measured_of_them():
