@@ -115,7 +115,7 @@ def bootstrap_mean_difference(
 
 
 _Sides = tuple[np.ndarray, np.ndarray]
-"""Of the baseline's runs and of the candidate's: [runs, n], or one number of each run."""
+"""[runs, n] of the baseline and of the candidate."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,12 @@ class _Measured:
     """Two sides in one metric.
 
     Attributes:
-      by_run: the metric of every run.
+      by_run: the metric of every run of both sides, [runs] each.
       difference: how often each user was drawn [resamples, users] -> mean of the candidate's runs
         less mean of the baseline's [resamples]; a side without a run counts as 0.
     """
 
-    by_run: _Sides
+    by_run: tuple[np.ndarray, np.ndarray]
     difference: Callable[[np.ndarray], np.ndarray]
 
 
@@ -261,7 +261,7 @@ _BLOCK = 256
 
 
 def _aucs_by_users(labels: np.ndarray, sides: _Sides, index: np.ndarray, users: int) -> _Measured:
-    """The same to the last digit, from how users' samples compare with each other's.
+    """The same, of one run to the last digit, from how users' samples compare with each other's.
 
     With M[u, v] the number of pairs in which a positive sample of u scores higher than a negative
     one of v, ties half, and w how often each user was drawn, the AUC is w' M w over the pairs that
@@ -277,19 +277,19 @@ def _aucs_by_users(labels: np.ndarray, sides: _Sides, index: np.ndarray, users: 
     positives, negatives = (
         np.bincount(index, of_class, users) for of_class in (labels > 0, labels <= 0)
     )
-    possible = np.atleast_1d(positives.sum() * negatives.sum())
     counts = [max(1, len(side)) for side in sides]
     # Whole multiples of halves: what both sides win alike is exactly 0.
     won_more = np.zeros([users, users])
-    by_run = []
-    for side, weight in zip(sides, (-counts[1], counts[0]), strict=True):
-        aucs = []
+    pairs_of_runs: tuple[list[float], list[float]] = ([], [])
+    for side, weight, pairs in zip(sides, (-counts[1], counts[0]), pairs_of_runs, strict=True):
         for scores in side:
             won = _pairs_won(labels, scores, index, users)
-            aucs.append(_share(np.atleast_1d(won.sum()), possible)[0])
+            pairs.append(float(won.sum()))
             won *= weight
             won_more += won
-        by_run.append(np.array(aucs))
+            del won
+    possible = positives.sum() * negatives.sum()
+    by_run = [_share(np.array(pairs), np.full(len(pairs), possible)) for pairs in pairs_of_runs]
 
     def difference(draws: np.ndarray) -> np.ndarray:
         pairs = (draws @ positives) * (draws @ negatives) * math.prod(counts)
@@ -308,15 +308,17 @@ def _pairs_won(labels: np.ndarray, scores: np.ndarray, index: np.ndarray, users:
     negatives = np.zeros([len(starts), users])
     np.add.at(positives, (block[positive], index[positive]), 1.0)
     np.add.at(negatives, (block[~positive], index[~positive]), 1.0)
-    won = positives.T @ (np.cumsum(negatives, axis=0) - negatives)
-    for number, rows in enumerate(np.split(np.arange(len(scores)), starts[1:])):
-        above, below = rows[positive[rows]], rows[~positive[rows]]
-        if scores[rows[0]] == scores[rows[-1]]:
-            won += np.outer(positives[number], negatives[number]) / 2
-        else:
-            first, second = scores[above, np.newaxis], scores[below]
-            wins = (first > second) + (first == second) / 2
-            np.add.at(won, (index[above, np.newaxis], index[below]), wins)
+    below = np.cumsum(negatives, axis=0) - negatives
+    ends = np.r_[starts[1:], len(scores)]
+    tied = scores[starts] == scores[ends - 1]
+    below[tied] += negatives[tied] / 2
+    won = positives.T @ below
+    for start, end in zip(starts[~tied], ends[~tied], strict=True):
+        rows = np.arange(start, end)
+        positive_rows, negative_rows = rows[positive[rows]], rows[~positive[rows]]
+        first, second = scores[positive_rows, np.newaxis], scores[negative_rows]
+        wins = (first > second) + (first == second) / 2
+        np.add.at(won, (index[positive_rows, np.newaxis], index[negative_rows]), wins)
     return won
 
 

@@ -24,14 +24,18 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from configs.loading import ConfigurationError
-from examples.movielens_small.control_answers import dealt_anew, shuffled_lists, write_answers
+from examples.movielens_small.control_answers import (
+    dealt_anew,
+    shuffled_lists,
+    write_answers,
+    write_renamed,
+)
 from examples.synthetic import SyntheticLog
 from preprocessing.answers.importing import import_answers
+from preprocessing.records.contract import EXTRACTIONS
 
 FOLDERS = (Path("data/movielens_1m"), Path("../shared/data/ml-1m"))
 """Where the files are looked for."""
-SAMPLE_ANSWERS = Path("examples/movielens_small/answers")
-EXTRACTIONS = ("individual", "collective")
 _SHARES = (0.8, 0.1, 0.1)
 _PARTS = ("train", "validation", "test")
 _SEED = 0
@@ -154,14 +158,10 @@ def write_sample(folder: Path) -> dict[str, int]:
     """Writes the bundled answers about films and about groups of films as two sources.
 
     Returns:
-      Nothing to count.
+      No counts: the sample is always the same.
     """
     for extraction in EXTRACTIONS:
-        path = SAMPLE_ANSWERS / f"item_{extraction}.jsonl.gz"
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            answers = [json.loads(line) for line in file]
-        ids, texts = ([answer[name] for answer in answers] for name in ("entity_id", "answer"))
-        write_answers(folder, f"item_{extraction}", extraction, ids, texts)
+        write_renamed(folder, f"item_{extraction}", extraction)
     return {}
 
 

@@ -13,10 +13,10 @@ the other items: collaborative vectors that fall back on links where ratings are
 neighbours links every item to the twenty whose collaborative vectors have the largest cosines with
 its own; joined, its weights are added to those of the LLM's links.
 
-The model's kernels are of low rank: landmarks stand for all items. Everything else here is exact.
-
-Learned kernels have the bias, noise, amplitudes and length scales under which residuals of training
-users are most likely. A mean by certainty weighs each kernel's by 1 / deviation^2.
+Kernels are exact but for the trials with landmarks, which are of low rank, as the model's are.
+Learned kernels have the bias, noise, amplitudes and length scales under which the residuals of one
+half of the users are likely, and are judged by the other half. A mean by certainty weighs each
+kernel's by 1 / deviation^2.
 """
 
 from __future__ import annotations
@@ -71,12 +71,10 @@ _BLENDED = {f"blended_{ratings}": ratings for ratings in (20, 100, 400)}
 _NEIGHBOURS, _JOINED = "neighbours", "links_joined"
 _COMPONENTS = {f"links_{count}_components": count for count in (8, 16, 32, 64, 96)}
 _REACHES = {
-    f"links_damping_{damping}_smoothness_{smoothness}_{dimension}": (dimension, damping, smoothness)
-    for damping, smoothness, dimension in (
-        *((0.9, 1, 256), (0.9, 1, 512), (0.98, 1, 128), (0.98, 1, 512)),
-        *((0.9, 2, 128), (0.95, 2, 128), (0.95, 2, 256), (0.95, 2, 512), (0.97, 2, 512)),
-        *((0.9, 3, 128), (0.9, 3, 256), (0.9, 3, 512), (0.99, 4, 512)),
-    )
+    f"links_{dimension}_damping_{damping}_smoothness_{smoothness}": (dimension, damping, smoothness)
+    for dimension in (128, 256, 512)
+    for damping, smoothness in ((0.9, 1), (0.98, 1), (0.9, 2), (0.95, 2), (0.97, 2), (0.9, 3))
+    if (dimension, damping, smoothness) != (128, 0.9, 1)  # the links as they are
 }
 _TFIDF = {source: f"{source}_tfidf" for source in (TITLES, PROSE)}
 _OF_LINKS = (
@@ -101,7 +99,8 @@ class Kernel:
       noise: variance of a rating.
       bias: what all items have in common.
       amplitudes: a of each term; 1 without any.
-      landmarks: of a kernel of a single source, how many stand for its items; 0 for all of them.
+      landmarks: of a kernel of a single source and without amplitudes, how many stand for its
+        items; 0 for all of them.
     """
 
     terms: tuple[tuple[tuple[str, float], ...], ...]
@@ -131,14 +130,19 @@ class Kernel:
         return matrix
 
     def low_rank(self, directions: np.ndarray) -> np.ndarray:
-        """The model's features, whose inner products are the kernel of the landmarks.
+        """Features whose inner products are the kernel of the landmarks, as the model has them.
+
+        The model's features of an item without a vector are zeros, where here they are those of a
+        vector that resembles no other.
 
         Args:
           directions: unit vectors of all items [items, width].
 
         Returns:
-          [items, landmarks + 1].
+          [items, landmarks + 1], narrower with fewer distinct items.
         """
+        if self.amplitudes:
+            raise ValueError("a kernel with landmarks has no amplitudes")
         (((_, scale),),) = self.terms
         centre = np.zeros(directions.shape[1])
         landmarks = cluster_landmarks(directions, centre, self.landmarks)
@@ -160,6 +164,24 @@ def _each(*sources: str) -> KernelTrial:
 
 
 @dataclass(frozen=True)
+class KernelsByHalf:
+    """Kernels of the same sources, one for each half of the users.
+
+    Attributes:
+      of_first: for users of `Ratings.in_first_half`.
+      of_second: for the others.
+    """
+
+    of_first: Kernel
+    of_second: Kernel
+
+    @property
+    def sources(self) -> set[str]:
+        """All that both read."""
+        return self.of_first.sources
+
+
+@dataclass(frozen=True)
 class KernelTrial:
     """Features of one or more kernels, judged together.
 
@@ -170,7 +192,7 @@ class KernelTrial:
     """
 
     name: str
-    kernels: tuple[Kernel, ...]
+    kernels: tuple[Kernel | KernelsByHalf, ...]
     by_certainty: bool = False
 
     @property
@@ -193,12 +215,9 @@ def _trials() -> dict[str, list[KernelTrial]]:
             for trial in (_each(source), _each(*beside, source))
         ],
         "Landmarks": [
-            KernelTrial(f"{' + '.join(sources)}, {landmarks or 'without'} landmarks", kernels)
+            trial
             for sources in (*((source,) for source in _SOURCES), *_TOGETHER)
-            for landmarks in (64, 128, 256, 512, 0)
-            for kernels in [
-                tuple(replace(_alone(source), landmarks=landmarks) for source in sources)
-            ]
+            for trial in _trials_of_landmarks(sources)
         ],
         "Encoders": [
             trial
@@ -244,14 +263,32 @@ def _joint_trials(sources: Sequence[str]) -> Iterator[KernelTrial]:
     yield KernelTrial(f"{text}, a kernel each, sum and product", (*apart, summed, multiplied))
 
 
+def _trials_of_landmarks(sources: Sequence[str]) -> Iterator[KernelTrial]:
+    text = " + ".join(sources)
+
+    def trial(landmarks: str, of_links: int, of_others: int) -> KernelTrial:
+        counts = [of_links if source == LINKS else of_others for source in sources]
+        kernels = (
+            replace(_alone(source), landmarks=count)
+            for source, count in zip(sources, counts, strict=True)
+        )
+        return KernelTrial(f"{text}, {landmarks} landmarks", tuple(kernels))
+
+    for count in (64, 128, 256, 512):
+        yield trial(str(count), count, count)
+    yield trial("without", 0, 0)
+    if LINKS in sources and len(sources) > 1:
+        yield trial("the model's 128 for links and 64 other", 128, 64)
+
+
 def _learned_trials(ratings: Ratings) -> Iterator[KernelTrial]:
     """Learned kernels of each source alone, and of several together."""
-    alone = {source: learned_kernel((source,), ratings) for source in _SOURCES}
+    alone = {source: learned_by_halves((source,), ratings) for source in _SOURCES}
     for source, kernel in alone.items():
         yield KernelTrial(source, (kernel,))
     for sources in _TOGETHER:
         text, apart = " + ".join(sources), tuple(alone[source] for source in sources)
-        summed = learned_kernel(sources, ratings)
+        summed = learned_by_halves(sources, ratings)
         yield KernelTrial(f"{text}, a kernel each", apart)
         yield KernelTrial(f"{text}, sum of kernels", (summed,))
         yield KernelTrial(f"{text}, a kernel each and sum", (*apart, summed))
@@ -259,7 +296,7 @@ def _learned_trials(ratings: Ratings) -> Iterator[KernelTrial]:
 
 @dataclass(frozen=True)
 class Ratings:
-    """Ratings of a part's users, and what training knows of their items.
+    """Validation users' ratings, and what training knows of their items.
 
     Attributes:
       users: [n], whose ratings stand together, in order.
@@ -284,12 +321,19 @@ class Ratings:
         ends = np.r_[starts[1:], len(self.users)]
         return [slice(*pair) for pair in zip(starts, ends, strict=True)]
 
+    @cached_property
+    def in_first_half(self) -> np.ndarray:
+        """Whose rows are of every other user: bool [n]."""
+        return np.isin(self.users, np.unique(self.users)[::2])
 
-def read_ratings(folder: Path) -> tuple[Ratings, Ratings]:
+    def of(self, rows: np.ndarray) -> Ratings:
+        """Those of some rows."""
+        names = ("users", "items", "residuals", "labels", "base")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
+
+def read_ratings(folder: Path) -> Ratings:
     """Reads what `python -m examples.evidence run main` has prepared.
-
-    Returns:
-      First ratings of some training users, and all of the validation users.
 
     Raises:
       ConfigurationError: it has not.
@@ -302,29 +346,21 @@ def read_ratings(folder: Path) -> tuple[Ratings, Ratings]:
     part = np.array(table["part"].to_pylist())
     ids, items = np.unique(columns["item_id"], return_inverse=True)
     ratings = columns["rating"].astype(np.float64)
-    trained = part == "train"
-    training_users = np.unique(columns["user_id"][trained])
-    some = np.random.default_rng(0).permutation(training_users)[:_LEARNING_USERS]
-    first = columns["position"] < _LEARNING_RATINGS
+    trained, asked = part == "train", part == "validation"
     counts = np.bincount(items[trained], minlength=len(ids))
     sums = np.bincount(items[trained], ratings[trained], len(ids))
     mean = ratings[trained].mean()
     means = (sums + _WEIGHT_OF_THE_MEAN * mean) / (counts + _WEIGHT_OF_THE_MEAN)
     base = [means[items], np.log1p(counts[items]), np.log1p(columns["position"])]
     vectors = _all_vectors(folder, ids, counts)
-    directions = {source: unit_rows(rows).astype(np.float64) for source, rows in vectors.items()}
-    learning, judging = (
-        Ratings(
-            users=columns["user_id"][rows],
-            items=items[rows],
-            residuals=(ratings - means[items])[rows],
-            labels=(ratings >= 4)[rows].astype(int),
-            base=np.stack(base, axis=1)[rows],
-            directions=directions,
-        )
-        for rows in (trained & first & np.isin(columns["user_id"], some), part == "validation")
-    )
-    return learning, judging
+    return Ratings(
+        users=columns["user_id"],
+        items=items,
+        residuals=ratings - means[items],
+        labels=(ratings >= 4).astype(int),
+        base=np.stack(base, axis=1),
+        directions={source: unit_rows(rows).astype(np.float64) for source, rows in vectors.items()},
+    ).of(asked)
 
 
 def _all_vectors(folder: Path, ids: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -470,9 +506,14 @@ def neighbour_vectors(
     return first, second
 
 
-def features(kernel: Kernel, ratings: Ratings) -> np.ndarray:
+def features(kernel: Kernel | KernelsByHalf, ratings: Ratings) -> np.ndarray:
     """Mean and deviation of every rating from the user's earlier ones: [n, 2]."""
     result = np.empty([len(ratings.users), 2])
+    if isinstance(kernel, KernelsByHalf):
+        first = ratings.in_first_half
+        for half, own in ((first, kernel.of_first), (~first, kernel.of_second)):
+            result[half] = features(own, ratings.of(half))
+        return result
     for rows, matrix in zip(ratings.rows_of_users, _covariances(kernel, ratings), strict=True):
         factor = scipy.linalg.cholesky(matrix, lower=True)
         solved = scipy.linalg.solve_triangular(factor, ratings.residuals[rows], lower=True)
@@ -501,17 +542,32 @@ def _cosines(sources: Iterable[str], ratings: Ratings) -> Iterator[dict[str, np.
         yield {source: of_source @ of_source.T for source, of_source in directions.items()}
 
 
-def learned_kernel(sources: Sequence[str], ratings: Ratings) -> Kernel:
-    """The kernel with a term for each source under which the residuals are most likely.
+def learned_by_halves(sources: Sequence[str], ratings: Ratings) -> KernelsByHalf:
+    """For each half of the users what is learned from the other one."""
+    first = ratings.in_first_half
+    return KernelsByHalf(
+        of_first=learned_kernel(sources, ratings.of(~first)),
+        of_second=learned_kernel(sources, ratings.of(first)),
+    )
 
-    Bias, noise, amplitudes and length scales minimise the negative log marginal likelihood, of each
-    user z' z / 2 + sum log diag(L) (Rasmussen and Williams, "Gaussian Processes for Machine
-    Learning", 2006, eq. 5.8 without its constant), by L-BFGS over their logarithms.
+
+def learned_kernel(sources: Sequence[str], ratings: Ratings) -> Kernel:
+    """The kernel with a term for each source under which residuals are likely.
+
+    At most 30 steps of L-BFGS over the logarithms of bias, noise, amplitudes and length scales,
+    each kept between 0.001 and 20, lower the negative log marginal likelihood, of each user
+    z' z / 2 + sum log diag(L) (Rasmussen and Williams, "Gaussian Processes for Machine Learning",
+    2006, eq. 5.8 without its constant).
 
     Args:
       sources: in the order of the terms.
-      ratings: to learn from.
+      ratings: to learn from; of the first 150 users the first 200 are read.
     """
+    first = [
+        np.arange(len(ratings.users))[rows][:_LEARNING_RATINGS]
+        for rows in ratings.rows_of_users[:_LEARNING_USERS]
+    ]
+    ratings = ratings.of(np.concatenate(first))
     of_users = list(zip(ratings.rows_of_users, _cosines(sources, ratings), strict=True))
 
     def kernel_of(logarithms: np.ndarray) -> Kernel:
@@ -541,46 +597,47 @@ def judged(columns: Sequence[np.ndarray], ratings: Ratings) -> float:
     """AUC of a logistic regression over features and what is known of item and user."""
     inputs = np.concatenate([ratings.base, *columns], axis=1)
     inputs = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
-    in_first = np.isin(ratings.users, np.unique(ratings.users)[::2])
     scores = np.empty(len(inputs))
-    for half in (in_first, ~in_first):
+    for half in (ratings.in_first_half, ~ratings.in_first_half):
         model = LogisticRegression(max_iter=500).fit(inputs[half], ratings.labels[half])
         scores[~half] = model.decision_function(inputs[~half])
     return float(roc_auc_score(ratings.labels, scores))
 
 
-def probe(learning: Ratings, judging: Ratings) -> dict[str, Any]:
+def probe(ratings: Ratings) -> dict[str, Any]:
     """Tries everything whose vectors there are.
-
-    Args:
-      learning: ratings that kernels are learned from.
-      judging: others, which trials are judged by.
 
     Returns:
       "without": the AUC of what is known without knowledge; "groups": title -> trial -> AUC;
-      "learned": the kernels.
+      "learned": the kernels of both halves.
     """
-    learned = list(_learned_trials(learning))
+    learned = list(_learned_trials(ratings))
     all_trials = [
         (title, trial)
         for title, group in (_trials() | {"Learned kernels": learned}).items()
         for trial in group
-        if trial.sources <= set(judging.directions)
+        if trial.sources <= set(ratings.directions)
     ]
-    columns: dict[Kernel, np.ndarray] = {}
+    columns: dict[Kernel | KernelsByHalf, np.ndarray] = {}
     groups: dict[str, dict[str, float]] = {}
     for title, trial in progress(all_trials, desc="kernels", unit="trial"):
         for kernel in trial.kernels:
             if kernel not in columns:
-                columns[kernel] = features(kernel, judging)
+                columns[kernel] = features(kernel, ratings)
         known = [columns[kernel] for kernel in trial.kernels]
         if trial.by_certainty:
             known.append(by_certainty(known))
-        groups.setdefault(title, {})[trial.name] = round(judged(known, judging), 5)
+        groups.setdefault(title, {})[trial.name] = round(judged(known, ratings), 5)
     return {
-        "without": round(judged((), judging), 5),
+        "without": round(judged((), ratings), 5),
         "groups": groups,
-        "learned": [_described(trial.kernels[0]) for trial in learned if len(trial.kernels) == 1],
+        "learned": [
+            _described(kernel)
+            for trial in learned
+            for pair in trial.kernels
+            if isinstance(pair, KernelsByHalf) and len(trial.kernels) == 1
+            for kernel in (pair.of_first, pair.of_second)
+        ],
     }
 
 
@@ -627,7 +684,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from trainer.report.inputs import machine_text
 
-    found = probe(*read_ratings(arguments.out))
+    found = probe(read_ratings(arguments.out))
     document = {"made_on": date.today().isoformat(), "machine": machine_text(), **found}
     path = arguments.results / RESULTS.name
     path.parent.mkdir(parents=True, exist_ok=True)

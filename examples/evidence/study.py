@@ -15,7 +15,6 @@ from configs.command_line import CommandError, say
 from configs.loading import ConfigurationError, load_scenario
 from configs.scenario import Scenario
 from examples.evidence.data import (
-    EXTRACTIONS,
     MUSIC_WORLD,
     NAMES,
     POPULAR,
@@ -25,6 +24,7 @@ from examples.evidence.data import (
     write_sample,
     write_variant,
 )
+from preprocessing.records.contract import EXTRACTIONS
 
 if TYPE_CHECKING:
     from trainer.experiments.results import ExperimentResult
@@ -239,7 +239,7 @@ PARTS = {
             (other, "links")
             for other in (
                 *("title_genres", "links_shuffled", "links_random", "links_1", "links_3"),
-                "links_means",
+                *("links_mined", "links_means"),
             )
         ),
     ),
@@ -414,7 +414,7 @@ def run_part(request: Request) -> dict[str, Any]:
 
     Raises:
       ConfigurationError: data or answers are missing, an arm or backbone is not of the part, or
-        the result file has arms of a backbone that would be lost.
+        the result file has models that would be lost.
       CommandError: a training failed; what is done is kept.
     """
     from preprocessing.all_steps import run_all_steps
@@ -422,13 +422,12 @@ def run_part(request: Request) -> dict[str, Any]:
     from trainer.experiments.running import run_experiment
 
     part = PARTS[request.part]
-    path = request.results / f"{request.part}.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    if before is not None:
-        _require_kept(request, part, before, path)
     folder = request.out / part.variant.name
     counts = _prepared_data(request, part, folder)
     scenario = load_scenario(_write_scenario(request, part, folder), for_all_arms=True)
+    shared = _shared(request, scenario, counts)
+    path = request.results / f"{request.part}.json"
+    _require_kept(request, part, shared, path)
     run_all_steps(scenario)
     result = run_experiment(scenario, folder / "experiment", request.processes)
     if result.failures:
@@ -437,8 +436,9 @@ def run_part(request: Request) -> dict[str, Any]:
         from examples.evidence.user_links import with_user_links
 
         result = with_user_links(scenario, result, part.with_user_links, USER_LINKS)
-    document = _document(request, part, scenario, counts, result)
-    if before is not None:
+    document = shared | _document(request, part, scenario, result)
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
         document = _with_other_backbones(part, document, before)
     document["missing"] = _missing(part, document["models"])
     _correct_p_values(document["comparisons"])
@@ -448,19 +448,39 @@ def run_part(request: Request) -> dict[str, Any]:
     return document
 
 
-def _require_kept(request: Request, part: Part, before: Mapping[str, Any], path: Path) -> None:
-    """Arms are compared with each other, so those of a backbone are all measured by one run."""
-    asked = _asked_arms(request, part)
-    lost = {
-        f"{row['backbone']} {row['arm']}"
-        for row in before["models"]
-        if row["backbone"] in (request.backbones or part.backbones)
-        and row["arm"].removesuffix(USER_LINKS) not in asked
+def _shared(request: Request, scenario: Scenario, counts: Mapping[str, int]) -> dict[str, Any]:
+    """What all models of a result file have in common."""
+    from trainer.report.inputs import machine_text
+
+    return {
+        "machine": machine_text(),
+        "data": dict(counts),
+        "seeds": list(request.seeds),
+        "resamples": request.resamples,
+        "training": scenario.training.model_dump(mode="json", exclude_defaults=True),
     }
+
+
+def _require_kept(request: Request, part: Part, shared: Mapping[str, Any], path: Path) -> None:
+    """Models are compared with each other, so one run measures all arms of a backbone."""
+    if not path.is_file():
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    backbones = _chosen("--backbones", request.backbones, part.backbones)
+    arms = _asked_arms(request, part)
+    others = [name for name, value in shared.items() if before[name] != value]
+    anew = {(backbone, arm) for backbone in backbones for arm in arms}
+    measured = [(row["backbone"], row["arm"].removesuffix(USER_LINKS)) for row in before["models"]]
+    lost = [
+        f"{backbone} {arm}"
+        for backbone, arm in dict.fromkeys(measured)
+        if (others or backbone in backbones) and (backbone, arm) not in anew
+    ]
     if lost:
+        reason = f"; it is about other {' and '.join(others)}" if others else ""
         raise ConfigurationError(
-            f"{path} has {', '.join(sorted(lost))}, which this run would not keep. Name these "
-            "arms, too (what is trained is not trained again), or another folder with --results"
+            f"this run would not keep what {path} has of {', '.join(lost)}{reason}. Ask for these, "
+            "too (what is trained is not trained again), or write elsewhere with --results"
         )
 
 
@@ -514,24 +534,13 @@ def _chosen(option: str, asked: Sequence[str], there_are: Sequence[str]) -> list
 
 
 def _document(
-    request: Request,
-    part: Part,
-    scenario: Scenario,
-    counts: Mapping[str, int],
-    result: ExperimentResult,
+    request: Request, part: Part, scenario: Scenario, result: ExperimentResult
 ) -> dict[str, Any]:
-    from trainer.report.inputs import machine_text
-
     asked = _asked(scenario) if part.frontier else {}
     return {
         "part": request.part,
         "question": part.question,
         "made_on": date.today().isoformat(),
-        "machine": machine_text(),
-        "data": counts,
-        "seeds": list(request.seeds),
-        "resamples": request.resamples,
-        "training": scenario.training.model_dump(mode="json", exclude_defaults=True),
         "models": [
             _model(part, result, backbone, arm)
             | asked.get(arm, {})
@@ -553,16 +562,13 @@ def _document(
     }
 
 
-_SAME = ("machine", "data", "seeds", "resamples", "training")
 _OF_BACKBONES = ("models", "comparisons", "slices")
 
 
 def _with_other_backbones(
     part: Part, document: dict[str, Any], before: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Adds what was measured before of other backbones, if all that they share is the same."""
-    if any(document[name] != before[name] for name in _SAME):
-        return document
+    """Adds what was measured before of other backbones."""
     anew = {model["backbone"] for model in document["models"]}
     kept = {
         name: [row for row in before[name] if row["backbone"] not in anew] for name in _OF_BACKBONES

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from configs.command_line import TeachingParser, add_json_option, run_command, say
 from configs.files import replaced_when_complete
+from preprocessing.records.contract import EXTRACTIONS
 
 _CATALOGUE = Path("examples/movielens_small/movies.csv")
 _ANSWERS = Path("examples/movielens_small/answers")
@@ -58,8 +59,8 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
             folder, "random_words", "individual", movie_ids, random_texts
         ),
         **{
-            f"item_{extraction}": _write_renamed(folder, f"item_{extraction}", extraction)
-            for extraction in ("individual", "collective")
+            f"item_{extraction}": write_renamed(folder, f"item_{extraction}", extraction)
+            for extraction in EXTRACTIONS
         },
         "links_shuffled": _write_links(folder, "links_shuffled", movies, shuffled_lists(lists)),
         "links_random": _write_links(folder, "links_random", movies, dealt_anew(lists)),
@@ -74,7 +75,8 @@ def _random_words(movie_id: str, words: Sequence[str]) -> str:
     return " ".join(random.Random(seed).choices(words, k=_WORDS_PER_MOVIE))
 
 
-def _write_renamed(folder: Path, source: str, extraction: str) -> int:
+def write_renamed(folder: Path, source: str, extraction: str) -> int:
+    """Writes bundled answers of one extraction as a source of the name of their file."""
     with gzip.open(_ANSWERS / f"{source}.jsonl.gz", "rt", encoding="utf-8") as file:
         answers = [json.loads(line) for line in file]
     ids = [answer["entity_id"] for answer in answers]

@@ -137,6 +137,15 @@ def test_sides_are_the_means_of_their_runs(samples, by_users: bool) -> None:
         assert actual == pytest.approx(expected, abs=1e-12)
 
 
+def test_both_forms_have_the_same_interval(samples, monkeypatch) -> None:
+    by_users = bootstrap_auc_difference(*samples, resamples=100, seed=2)
+    monkeypatch.setattr("trainer.significance._MOST_PAIRS", 0)
+    by_samples = bootstrap_auc_difference(*samples, resamples=100, seed=2)
+    for name in ("baseline", "candidate", "difference", "low", "high", "p_value", "seed_error"):
+        expected = pytest.approx(getattr(by_samples, name), abs=1e-12)
+        assert getattr(by_users, name) == expected
+
+
 def test_identical_predictions_differ_by_exactly_nothing(samples) -> None:
     labels, users, weak, _ = samples
     for side, paired_runs in ((weak[:1], False), (weak, True)):

@@ -12,12 +12,14 @@ from scipy.stats import multivariate_normal
 
 from examples.evidence.kernels import (
     Kernel,
+    KernelsByHalf,
     Ratings,
     _trials,
     blended_vectors,
     by_certainty,
     features,
     judged,
+    learned_by_halves,
     learned_kernel,
     main,
     neighbour_vectors,
@@ -83,6 +85,8 @@ def test_as_many_landmarks_as_items_are_the_whole_kernel(ratings: Ratings) -> No
     exact = Kernel(((("links", 0.5),),), noise=0.7, bias=0.2)
     by_landmarks = features(replace(exact, landmarks=ITEMS), ratings)
     np.testing.assert_allclose(by_landmarks, features(exact, ratings), atol=1e-3)
+    with pytest.raises(ValueError, match="no amplitudes"):
+        features(replace(exact, landmarks=2, amplitudes=(2.0,)), ratings)
     few = replace(exact, landmarks=2)
     assert few.low_rank(ratings.directions["links"]).shape == (ITEMS, 3)
     assert np.abs(features(few, ratings) - by_landmarks).max() > 0.01
@@ -159,6 +163,25 @@ def test_no_kernel_near_the_learned_one_is_more_likely(ratings: Ratings) -> None
         assert all(likelihood(kernel, ratings) < likely + 1e-3 for kernel in changed)
 
 
+def test_each_half_learns_from_the_other(ratings: Ratings) -> None:
+    learned = learned_by_halves(("links",), ratings)
+    first = np.isin(ratings.users, range(0, USERS, 2))
+    assert learned.of_first == learned_kernel(("links",), ratings.of(~first))
+    assert learned.of_second == learned_kernel(("links",), ratings.of(first))
+    actual = features(learned, ratings)
+    for half, kernel in ((first, learned.of_first), (~first, learned.of_second)):
+        np.testing.assert_array_equal(actual[half], features(kernel, ratings)[half])
+
+
+def test_some_of_the_ratings_are_learned_from(
+    ratings: Ratings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ratings.of((ratings.users < 3) & (np.arange(20 * USERS) % 20 < 15))
+    monkeypatch.setattr("examples.evidence.kernels._LEARNING_USERS", 3)
+    monkeypatch.setattr("examples.evidence.kernels._LEARNING_RATINGS", 15)
+    assert learned_kernel(("links",), ratings) == learned_kernel(("links",), few)
+
+
 def test_a_mean_by_certainty() -> None:
     known = [np.array([[1.0, 0.5], [2.0, 1.0]]), np.array([[-1.0, 1.0], [4.0, 1.0]])]
     # Weights 4 and 1, then 1 and 1.
@@ -166,22 +189,24 @@ def test_a_mean_by_certainty() -> None:
 
 
 def test_every_trial_has_an_auc(ratings: Ratings) -> None:
-    found = probe(ratings, ratings)
+    found = probe(ratings)
     assert found["without"] == round(judged([], ratings), 5)
     names = {title: [trial.name for trial in trials] for title, trials in _trials().items()}
     learned = found["groups"].pop("Learned kernels")
     assert {title: list(trials) for title, trials in found["groups"].items()} == names
-    kernels = {" + ".join(kernel["sources"]): kernel for kernel in found["learned"]}
-    assert list(kernels)[:3] == ["title_genres", "links", "collaborative"] and len(kernels) == 6
-    of_links = kernels["links"]
-    own = of_links["sources"]["links"]
-    rounded = Kernel(
-        ((("links", own["length_scale"]),),),
-        of_links["noise"],
-        of_links["bias"],
-        (own["amplitude"],),
-    )
-    expected = judged([features(rounded, ratings)], ratings)
+    sources = [" + ".join(kernel["sources"]) for kernel in found["learned"]]
+    assert sources[:6:2] == sources[1:6:2] == ["title_genres", "links", "collaborative"]
+    assert len(sources) == 12
+    halves = [
+        Kernel(
+            ((("links", kernel["sources"]["links"]["length_scale"]),),),
+            kernel["noise"],
+            kernel["bias"],
+            (kernel["sources"]["links"]["amplitude"],),
+        )
+        for kernel in found["learned"][2:4]
+    ]
+    expected = judged([features(KernelsByHalf(*halves), ratings)], ratings)
     assert learned["links"] == pytest.approx(expected, abs=1e-3)
     alone = round(judged([features(Kernel(((("links", 1.0),),)), ratings)], ratings), 5)
     groups = found["groups"]
@@ -192,7 +217,7 @@ def test_every_trial_has_an_auc(ratings: Ratings) -> None:
 
 def test_what_has_no_vectors_is_not_tried(ratings: Ratings) -> None:
     few = replace(ratings, directions={name: ratings.directions[name] for name in NAMES})
-    asked = probe(few, few)["groups"]["What the LLM was asked"]
+    asked = probe(few)["groups"]["What the LLM was asked"]
     assert list(asked) == ["links", "links + title_genres"]
 
 
@@ -271,8 +296,7 @@ def test_what_is_prepared_is_read(tmp_path: Path) -> None:
     path = tmp_path / "links/links/links.parquet"
     path.parent.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(links, links_schema("item")), path)
-    learning, found = read_ratings(tmp_path)
-    assert learning.users.tolist() == [1, 1] and learning.labels.tolist() == [1, 0]
+    found = read_ratings(tmp_path)
     # Means of the training part alone.
     means = np.array([(5 + 5 * 3.5) / 6, (2 + 5 * 3.5) / 6])
     assert found.residuals == pytest.approx([1, 4] - means)
@@ -286,8 +310,8 @@ def test_what_is_prepared_is_read(tmp_path: Path) -> None:
         np.testing.assert_allclose(directions @ directions.T, expected, atol=1e-6)
     made = {"blended_20", "blended_100", "blended_400", "neighbours", "links_joined"}
     made |= {f"links_{count}_components" for count in (8, 16, 32, 64, 96)}
-    reaching = {name for name in found.directions if name.startswith("links_damping_")}
-    assert len(reaching) == 13
+    reaching = {name for name in found.directions if "_damping_" in name}
+    assert len(reaching) == 17
     assert set(found.directions) == {*NAMES, *made, *reaching, "title_genres_tfidf"}
 
 

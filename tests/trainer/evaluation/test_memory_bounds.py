@@ -75,6 +75,14 @@ def test_pairs_of_users_are_counted_where_they_fit() -> None:
     assert held < 8 << 27
 
 
+def test_runs_are_compared_one_after_the_other() -> None:
+    """Two tables of pairs of users and four of blocks, as the bound has them, however many runs."""
+    labels, users, _, scores = part(40_000, 1500)
+    scores = np.repeat(scores, 5, axis=0)
+    held = most_held(lambda: bootstrap_auc_difference(labels, users, scores[:2], scores[2:], 1))
+    assert held < 1.15 * 8 * 1500 * (2 * 1500 + 4 * 40_000 / 256)
+
+
 def test_delong() -> None:
     def delong(samples: int) -> Work:
         labels, _, baseline, candidate = part(samples, 10)
