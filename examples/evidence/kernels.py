@@ -15,8 +15,8 @@ its own; joined, its weights are added to those of the LLM's links.
 
 Kernels are exact but for the trials with landmarks, which are of low rank, as the model's are.
 Learned kernels have the bias, noise, amplitudes and length scales under which the residuals of one
-half of the users are likely, and are judged by the other half. A mean by certainty weighs each
-kernel's by 1 / deviation^2.
+half of the users are likely; the regression is fitted to the same half and judged by the other. A
+mean by certainty weighs each kernel's by 1 / deviation^2.
 """
 
 from __future__ import annotations
@@ -164,24 +164,6 @@ def _each(*sources: str) -> KernelTrial:
 
 
 @dataclass(frozen=True)
-class KernelsByHalf:
-    """Kernels of the same sources, one for each half of the users.
-
-    Attributes:
-      of_first: for users of `Ratings.in_first_half`.
-      of_second: for the others.
-    """
-
-    of_first: Kernel
-    of_second: Kernel
-
-    @property
-    def sources(self) -> set[str]:
-        """All that both read."""
-        return self.of_first.sources
-
-
-@dataclass(frozen=True)
 class KernelTrial:
     """Features of one or more kernels, judged together.
 
@@ -189,11 +171,13 @@ class KernelTrial:
       name: of the row.
       kernels: each gives a mean and a deviation.
       by_certainty: whether there is also a mean of their means, by certainty.
+      of_second: in their place where the second half of the users is fitted to; the same if empty.
     """
 
     name: str
-    kernels: tuple[Kernel | KernelsByHalf, ...]
+    kernels: tuple[Kernel, ...]
     by_certainty: bool = False
+    of_second: tuple[Kernel, ...] = ()
 
     @property
     def sources(self) -> set[str]:
@@ -283,15 +267,24 @@ def _trials_of_landmarks(sources: Sequence[str]) -> Iterator[KernelTrial]:
 
 def _learned_trials(ratings: Ratings) -> Iterator[KernelTrial]:
     """Learned kernels of each source alone, and of several together."""
-    alone = {source: learned_by_halves((source,), ratings) for source in _SOURCES}
-    for source, kernel in alone.items():
-        yield KernelTrial(source, (kernel,))
+    halves = [ratings.of(ratings.in_first_half), ratings.of(~ratings.in_first_half)]
+
+    def learned(*sources: str) -> list[Kernel]:
+        return [learned_kernel(sources, half) for half in halves]
+
+    def trial(name: str, *kernels: Sequence[Kernel]) -> KernelTrial:
+        of_first, of_second = zip(*kernels, strict=True)
+        return KernelTrial(name, of_first, of_second=of_second)
+
+    alone = {source: learned(source) for source in _SOURCES}
+    for source, kernels in alone.items():
+        yield trial(source, kernels)
     for sources in _TOGETHER:
-        text, apart = " + ".join(sources), tuple(alone[source] for source in sources)
-        summed = learned_by_halves(sources, ratings)
-        yield KernelTrial(f"{text}, a kernel each", apart)
-        yield KernelTrial(f"{text}, sum of kernels", (summed,))
-        yield KernelTrial(f"{text}, a kernel each and sum", (*apart, summed))
+        text, summed = " + ".join(sources), learned(*sources)
+        apart = [alone[source] for source in sources]
+        yield trial(f"{text}, a kernel each", *apart)
+        yield trial(f"{text}, sum of kernels", summed)
+        yield trial(f"{text}, a kernel each and sum", *apart, summed)
 
 
 @dataclass(frozen=True)
@@ -506,14 +499,9 @@ def neighbour_vectors(
     return first, second
 
 
-def features(kernel: Kernel | KernelsByHalf, ratings: Ratings) -> np.ndarray:
+def features(kernel: Kernel, ratings: Ratings) -> np.ndarray:
     """Mean and deviation of every rating from the user's earlier ones: [n, 2]."""
     result = np.empty([len(ratings.users), 2])
-    if isinstance(kernel, KernelsByHalf):
-        first = ratings.in_first_half
-        for half, own in ((first, kernel.of_first), (~first, kernel.of_second)):
-            result[half] = features(own, ratings.of(half))
-        return result
     for rows, matrix in zip(ratings.rows_of_users, _covariances(kernel, ratings), strict=True):
         factor = scipy.linalg.cholesky(matrix, lower=True)
         solved = scipy.linalg.solve_triangular(factor, ratings.residuals[rows], lower=True)
@@ -540,15 +528,6 @@ def _cosines(sources: Iterable[str], ratings: Ratings) -> Iterator[dict[str, np.
     for rows in ratings.rows_of_users:
         directions = {source: ratings.directions[source][ratings.items[rows]] for source in sources}
         yield {source: of_source @ of_source.T for source, of_source in directions.items()}
-
-
-def learned_by_halves(sources: Sequence[str], ratings: Ratings) -> KernelsByHalf:
-    """For each half of the users what is learned from the other one."""
-    first = ratings.in_first_half
-    return KernelsByHalf(
-        of_first=learned_kernel(sources, ratings.of(~first)),
-        of_second=learned_kernel(sources, ratings.of(first)),
-    )
 
 
 def learned_kernel(sources: Sequence[str], ratings: Ratings) -> Kernel:
@@ -593,12 +572,21 @@ def learned_kernel(sources: Sequence[str], ratings: Ratings) -> Kernel:
     return kernel_of(found.x)
 
 
-def judged(columns: Sequence[np.ndarray], ratings: Ratings) -> float:
-    """AUC of a logistic regression over features and what is known of item and user."""
-    inputs = np.concatenate([ratings.base, *columns], axis=1)
-    inputs = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
-    scores = np.empty(len(inputs))
-    for half in (ratings.in_first_half, ~ratings.in_first_half):
+def judged(
+    columns: Sequence[np.ndarray], ratings: Ratings, of_second: Sequence[np.ndarray] = ()
+) -> float:
+    """AUC of a logistic regression over features and what is known of item and user.
+
+    Args:
+      columns: features [n, k].
+      ratings: each half of their users is judged by the regression that is fitted to the other.
+      of_second: features where it is fitted to the second half; the same if empty.
+    """
+    scores = np.empty(len(ratings.users))
+    first = ratings.in_first_half
+    for half, known in ((first, columns), (~first, of_second or columns)):
+        inputs = np.concatenate([ratings.base, *known], axis=1)
+        inputs = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
         model = LogisticRegression(max_iter=500).fit(inputs[half], ratings.labels[half])
         scores[~half] = model.decision_function(inputs[~half])
     return float(roc_auc_score(ratings.labels, scores))
@@ -618,25 +606,25 @@ def probe(ratings: Ratings) -> dict[str, Any]:
         for trial in group
         if trial.sources <= set(ratings.directions)
     ]
-    columns: dict[Kernel | KernelsByHalf, np.ndarray] = {}
+    columns: dict[Kernel, np.ndarray] = {}
     groups: dict[str, dict[str, float]] = {}
     for title, trial in progress(all_trials, desc="kernels", unit="trial"):
-        for kernel in trial.kernels:
+        for kernel in (*trial.kernels, *trial.of_second):
             if kernel not in columns:
                 columns[kernel] = features(kernel, ratings)
         known = [columns[kernel] for kernel in trial.kernels]
         if trial.by_certainty:
             known.append(by_certainty(known))
-        groups.setdefault(title, {})[trial.name] = round(judged(known, ratings), 5)
+        of_second = [columns[kernel] for kernel in trial.of_second]
+        groups.setdefault(title, {})[trial.name] = round(judged(known, ratings, of_second), 5)
     return {
         "without": round(judged((), ratings), 5),
         "groups": groups,
         "learned": [
             _described(kernel)
             for trial in learned
-            for pair in trial.kernels
-            if isinstance(pair, KernelsByHalf) and len(trial.kernels) == 1
-            for kernel in (pair.of_first, pair.of_second)
+            if len(trial.kernels) == 1
+            for kernel in (*trial.kernels, *trial.of_second)
         ],
     }
 
