@@ -441,8 +441,8 @@ def reaching_vectors(
 ) -> np.ndarray:
     """Vectors whose products are (I - damping S)^-smoothness, where those of `links` are (0.9, 1).
 
-    The Matern kernel on a graph (Borovitskiy et al., "Matern Gaussian Processes on Graphs", 2021,
-    eq. 8), of S = I - L with L the normalised Laplacian.
+    The Matern kernel on a graph (Borovitskiy et al., "Matern Gaussian Processes on Graphs", 2021),
+    of S = I - L with L the normalised Laplacian.
 
     Args:
       links: vectors and eigenvalues of S.
@@ -599,7 +599,8 @@ def probe(ratings: Ratings) -> dict[str, Any]:
       "without": the AUC of what is known without knowledge; "groups": title -> trial -> AUC;
       "learned": the kernels of both halves.
     """
-    learned = list(_learned_trials(ratings))
+    number = len(_SOURCES) + 3 * len(_TOGETHER)
+    learned = list(progress(_learned_trials(ratings), desc="learning", unit="trial", total=number))
     all_trials = [
         (title, trial)
         for title, group in (_trials() | {"Learned kernels": learned}).items()
