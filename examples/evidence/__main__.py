@@ -26,15 +26,15 @@ _HELP = """\
 The study behind the numbers: which models gain by what knowledge, where, why, and at what cost.
 Every part is a command of its own and goes on where it was stopped. Parts on MovieLens-1M take
 hours. Those on a made-up world of music without ratings and times (music, music_reranking,
-music_retrieval) and on the bundled sample (sample, adapters, extraction,
-tuned_sample, user_knowledge, user_knowledge_new_users) take minutes, and need no files of yours.
+music_retrieval) and on the bundled sample (sample, adapters, extraction, tuned_sample,
+user_knowledge, user_knowledge_new_users) take minutes, and need no files of yours.
 
 MovieLens-1M may not be passed on: 'python -m preprocessing download movielens_1m' brings it.
 Answers of an LLM about its films belong beside it, answers/item_links.jsonl.gz and
 answers/item_prose.jsonl.gz (docs/linked_knowledge.md, Asking).
 
   python -m examples.evidence run main                  nine models, nine arms, three seeds
-  python -m examples.evidence run main --backbones din --seeds 1
+  python -m examples.evidence run main --backbones din --seeds 1 --results out/evidence/results
   python -m examples.evidence run music                 ranking models without ratings and times
   python -m examples.evidence pages                     docs/evidence/*.md from its result files
 """
