@@ -122,15 +122,36 @@ def input_checksums(files: Mapping[str, str]) -> dict[str, str]:
 
 
 def _sha256_of_whole_file(path: str) -> str:
-    digest = hashlib.sha256()
     with storage.open_bytes(path) as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-    if path.endswith(COMPRESSED_SUFFIXES):
-        with open_input(path) as decompressed:
+        hashed = _Hashed(file)
+        if path.endswith(COMPRESSED_SUFFIXES):
+            decompressed = _decompressed(path, cast(BinaryIO, hashed))
             while decompressed.read(_READ_BYTES):
                 pass
-    return digest.hexdigest()
+        while hashed.read(_READ_BYTES):
+            pass
+        return hashed.digest.hexdigest()
+
+
+class _Hashed(io.RawIOBase):
+    """A file whose bytes are hashed as they are read, from its beginning to its end, once."""
+
+    def __init__(self, file: BinaryIO):
+        super().__init__()
+        self.digest = hashlib.sha256()
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
+        block = self._file.read(len(buffer))
+        self.digest.update(block)
+        buffer[: len(block)] = block
+        return len(block)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 class _Decompressor(io.RawIOBase):

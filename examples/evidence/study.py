@@ -19,12 +19,12 @@ from examples.evidence.data import (
     NAMES,
     POPULAR,
     Variant,
+    sample_checksums,
     source_folder,
     write_music,
     write_sample,
     write_variant,
 )
-from preprocessing.records.contract import EXTRACTIONS
 
 if TYPE_CHECKING:
     from trainer.experiments.results import ExperimentResult
@@ -60,14 +60,14 @@ class StudyData:
       write: writes the files of a variant, from the folder that was asked for, and counts.
       description: for people, with names of those counts in braces.
       new_items_description: likewise, about a variant with new items.
-      constants: what else decides the files; where it changed they are written anew.
+      constants: gives what else decides the files; where it changed they are written anew.
     """
 
     config: Path
     write: Callable[[str | None, Variant, Path], Mapping[str, int]]
     description: str
     new_items_description: str = ""
-    constants: Mapping[str, Any] = field(default_factory=dict)
+    constants: Callable[[], Mapping[str, Any]] = dict
 
 
 MOVIELENS_1M = StudyData(
@@ -90,13 +90,13 @@ MUSIC = StudyData(
     "{validation:,} (validation) and {test:,} (test) pairs of a listener and one of {artists:,} "
     "artists{new}. No ratings, no times.",
     ", {new_artists} of which training never saw",
-    constants=asdict(MUSIC_WORLD),
+    constants=lambda: asdict(MUSIC_WORLD),
 )
 SAMPLE = StudyData(
     Path("configs/evidence/movielens_small.yaml"),
     lambda asked, variant, folder: write_sample(folder),
     "The bundled MovieLens sample: 100,004 ratings of 671 users. Label: four stars or more.",
-    constants={"answers": EXTRACTIONS},
+    constants=sample_checksums,
 )
 
 
@@ -487,7 +487,7 @@ def _require_kept(request: Request, part: Part, shared: Mapping[str, Any], path:
 def _prepared_data(request: Request, part: Part, folder: Path) -> Mapping[str, int]:
     """Writes the variant's files, unless they are there."""
     written = folder / "data" / "variant.json"
-    constants = json.loads(json.dumps(part.data.constants))
+    constants = json.loads(json.dumps(part.data.constants()))
     if written.is_file():
         written_before = json.loads(written.read_text(encoding="utf-8"))
         same = written_before["variant"] == asdict(part.variant)

@@ -10,6 +10,7 @@ import zstandard
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
+from preprocessing import storage
 from preprocessing.inputs import LONGEST_LINE, bounded_lines, input_checksums, open_input
 from tests.preprocessing import shared_file_system
 
@@ -43,6 +44,21 @@ def test_every_compression_is_read_and_hashed_whole(tmp_path, suffix):
         assert file.read() == CONTENT.partition(b"\n")[2] + b"second part\n"
     assert file.closed
     assert input_checksums({str(path): "key"}) == {str(path): hashlib.sha256(stored).hexdigest()}
+
+
+@pytest.mark.parametrize("suffix", ["", *COMPRESS])
+def test_a_file_is_read_once_for_its_checksum(tmp_path, monkeypatch, suffix):
+    path = str(tmp_path / f"a.csv{suffix}")
+    (tmp_path / f"a.csv{suffix}").write_bytes(COMPRESS.get(suffix, bytes)(CONTENT))
+    opened, open_bytes = [], storage.open_bytes
+
+    def counted(path):
+        opened.append(path)
+        return open_bytes(path)
+
+    monkeypatch.setattr(storage, "open_bytes", counted)
+    input_checksums({path: "key"})
+    assert opened == [path]
 
 
 def test_a_missing_file_is_named_with_its_key(tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import math
 import re
@@ -383,7 +384,7 @@ def test_files_are_written_anew_where_what_decides_them_changed(tmp_path: Path):
             written.append((variant, constants))
             return {"films": len(written)}
 
-        data = StudyData(Path(), write, "", constants=constants)
+        data = StudyData(Path(), write, "", constants=lambda: constants)
         part = Part("?", ("none",), data=data, variant=Variant("v", new_items))
         return _prepared_data(Request("main", data=None, out=tmp_path), part, tmp_path)
 
@@ -392,6 +393,14 @@ def test_files_are_written_anew_where_what_decides_them_changed(tmp_path: Path):
     assert prepare({**world, "items": 4}) == {"films": 2}
     assert prepare({**world, "items": 4}, new_items=0.1) == {"films": 3}
     assert len(written) == 3
+
+
+def test_copies_of_bundled_answers_follow_the_bundled_files(repository_root: Path):
+    folder = repository_root / "examples/movielens_small/answers"
+    assert SAMPLE.constants() == {
+        name: hashlib.sha256((folder / f"item_{name}.jsonl.gz").read_bytes()).hexdigest()
+        for name in ("individual", "collective")
+    }
 
 
 def test_answers_and_their_tokens_are_counted(tmp_path: Path, source: Path):
