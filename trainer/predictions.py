@@ -50,6 +50,7 @@ def measured_difference(
     candidate: Sequence[PerExampleMetric],
     resamples: int,
     seed: int,
+    paired_runs: bool = False,
 ) -> Difference:
     """Paired difference of one metric between the means over runs.
 
@@ -58,13 +59,16 @@ def measured_difference(
       candidate: of the other side, on the same examples.
       resamples: of the bootstrap over users.
       seed: of the bootstrap.
+      paired_runs: whether run i of both sides belongs together, for example of one backbone.
     """
     first = candidate[0]
     values = np.stack([run.values for run in (*baseline, *candidate)])
     sides = values[: len(baseline)], values[len(baseline) :]
     if first.labels is None:
-        return bootstrap_mean_difference(first.user_ids, *sides, resamples, seed)
-    return bootstrap_auc_difference(first.labels, first.user_ids, *sides, resamples, seed)
+        return bootstrap_mean_difference(first.user_ids, *sides, resamples, seed, paired_runs)
+    return bootstrap_auc_difference(
+        first.labels, first.user_ids, *sides, resamples, seed, paired_runs
+    )
 
 
 class Predictions(ABC):
@@ -116,6 +120,7 @@ def compare_predictions(
     candidate: Sequence[Predictions],
     resamples: int,
     seed: int,
+    paired_runs: bool = False,
 ) -> dict[str, Difference]:
     """Paired comparison of two models, each with one or several seeds, on the same examples.
 
@@ -124,6 +129,7 @@ def compare_predictions(
       candidate: of the other side.
       resamples: of the bootstrap.
       seed: of the bootstrap.
+      paired_runs: whether run i of both sides belongs together, for example of one backbone.
 
     Returns:
       Metric -> difference, the main metric first: `auc` of ranking models, `auc` and `ndcg_at_10`
@@ -134,7 +140,7 @@ def compare_predictions(
     """
     require_same_examples([*baseline, *candidate])
     before, after = ([run.measures() for run in side] for side in (baseline, candidate))
-    return measured_differences(before, after, resamples, seed)
+    return measured_differences(before, after, resamples, seed, paired_runs)
 
 
 def measured_differences(
@@ -142,6 +148,7 @@ def measured_differences(
     candidate: Sequence[Mapping[str, PerExampleMetric]],
     resamples: int,
     seed: int,
+    paired_runs: bool = False,
 ) -> dict[str, Difference]:
     """`compare_predictions` from the measures of all runs.
 
@@ -154,7 +161,11 @@ def measured_differences(
             raise CommandError("AUC needs samples of both classes; this part has one class only")
     return {
         name: measured_difference(
-            [run[name] for run in baseline], [run[name] for run in candidate], resamples, seed
+            [run[name] for run in baseline],
+            [run[name] for run in candidate],
+            resamples,
+            seed,
+            paired_runs,
         )
         for name in baseline[0]
     }

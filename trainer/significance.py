@@ -77,7 +77,8 @@ def bootstrap_auc_difference(
       candidate_scores: [runs, n].
       resamples: number of resamples.
       seed: of the resampling.
-      paired_runs: whether run i of both sides is one training, judged in two ways.
+      paired_runs: whether run i of both sides belongs together: one training judged in two ways,
+        or one backbone and seed. The error of seeds is then that of the pairs' differences.
 
     Returns:
       The difference with its percentile interval.
@@ -99,6 +100,7 @@ def bootstrap_mean_difference(
     candidate_values: np.ndarray,
     resamples: int = 1000,
     seed: int = 0,
+    paired_runs: bool = False,
 ) -> Difference:
     """Difference of means over examples, for example of the lists' NDCG; see the AUC's.
 
@@ -108,10 +110,11 @@ def bootstrap_mean_difference(
       candidate_values: [runs, n].
       resamples: number of resamples.
       seed: of the resampling.
+      paired_runs: whether run i of both sides belongs together.
     """
     users, index = np.unique(user_ids, return_inverse=True)
     measured = _means((baseline_values, candidate_values), index, len(users))
-    return _bootstrap(measured, len(users), resamples, seed, paired_runs=False)
+    return _bootstrap(measured, len(users), resamples, seed, paired_runs)
 
 
 _Sides = tuple[np.ndarray, np.ndarray]

@@ -83,7 +83,7 @@ def page_text(results: Path) -> str:
                 for model in document["models"]
             ],
             "others": others,
-            "over_models": _over_models(comparisons),
+            "over_models": _over_models(comparisons, document["over_models"]),
             "slices": _by_pair(document["slices"]),
         },
         {
@@ -110,11 +110,13 @@ def _means(model: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _over_models(comparisons: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _over_models(
+    comparisons: Sequence[Mapping[str, Any]], together: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """Each pair of arms over all backbones that were trained in both; none for a single one."""
-    pairs = dict.fromkeys((row["baseline"], row["arm"]) for row in comparisons)
+    compared = {(row["baseline"], row["arm"], frozenset(row["backbones"])): row for row in together}
     totals = []
-    for baseline, arm in pairs:
+    for baseline, arm in dict.fromkeys((row["baseline"], row["arm"]) for row in comparisons):
         rows = [row for row in comparisons if (row["baseline"], row["arm"]) == (baseline, arm)]
         if len(rows) > 1:
             lifts = [row["relative_lift"] for row in rows]
@@ -124,6 +126,9 @@ def _over_models(comparisons: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
                     "baseline": baseline,
                     "arm": arm,
                     "models": len(rows),
+                    "together": compared.get(
+                        (baseline, arm, frozenset(row["backbone"] for row in rows))
+                    ),
                     "mean": mean(lifts),
                     "least": min(lifts),
                     "most": max(lifts),

@@ -46,7 +46,7 @@ def differences_plot(document: Mapping[str, Any], metric: str, baseline: str) ->
       metric: what is compared.
       baseline: the arm that all others are compared with.
     """
-    compared = document["comparisons"]
+    compared = [*document["comparisons"], *document["over_models"]]
     several = len({row["backbone"] for row in compared}) > 1
 
     def points(rows: Sequence[Row], name: Callable[[Row], str]) -> list[_Point]:

@@ -44,6 +44,8 @@ _STRONG_LANDMARKS = (
 )
 _OVER_TITLES = ("title_genres", "links_title_genres")
 
+ALL = "all"
+"""Stands for the backbone where several are compared together."""
 USER_LINKS = "_user_links"
 """Ends the name of an arm with user links beside it."""
 
@@ -439,12 +441,15 @@ def run_part(request: Request) -> dict[str, Any]:
     document = shared | _document(request, part, scenario, result)
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
-        document = _with_other_backbones(part, document, before)
+        document = _with_measured_before(part, document, before)
     document["missing"] = _missing(part, document["models"])
-    _correct_p_values(document["comparisons"])
+    for compared in ("comparisons", "over_models"):
+        _correct_p_values(document[compared])
     request.results.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     say(f"results: {path}")
+    for pair in _not_compared(part, document):
+        say(f"not compared, because no run asked for both: {pair}")
     return document
 
 
@@ -462,25 +467,19 @@ def _shared(request: Request, scenario: Scenario, counts: Mapping[str, int]) -> 
 
 
 def _require_kept(request: Request, part: Part, shared: Mapping[str, Any], path: Path) -> None:
-    """Models are compared with each other, so one run measures all arms of a backbone."""
+    """Models of other data, settings, seeds or machines do not stand in one file."""
     if not path.is_file():
         return
     before = json.loads(path.read_text(encoding="utf-8"))
-    backbones = _chosen("--backbones", request.backbones, part.backbones)
-    arms = _asked_arms(request, part)
     others = [name for name, value in shared.items() if before[name] != value]
-    anew = {(backbone, arm) for backbone in backbones for arm in arms}
+    backbones = _chosen("--backbones", request.backbones, part.backbones)
+    anew = {(backbone, arm) for backbone in backbones for arm in _asked_arms(request, part)}
     measured = [(row["backbone"], row["arm"].removesuffix(USER_LINKS)) for row in before["models"]]
-    lost = [
-        f"{backbone} {arm}"
-        for backbone, arm in dict.fromkeys(measured)
-        if (others or backbone in backbones) and (backbone, arm) not in anew
-    ]
-    if lost:
-        reason = f"; it is about other {' and '.join(others)}" if others else ""
+    lost = [" ".join(cell) for cell in dict.fromkeys(measured) if cell not in anew]
+    if others and lost:
         raise ConfigurationError(
-            f"this run would not keep what {path} has of {', '.join(lost)}{reason}. Ask for these, "
-            "too (what is trained is not trained again), or write elsewhere with --results"
+            f"this run would not keep what {path} has of {', '.join(lost)}: it is about other "
+            f"{' and '.join(others)}. Ask for these, too, or write elsewhere with --results"
         )
 
 
@@ -558,33 +557,62 @@ def _document(
             for backbone in scenario.experiment.backbones
             for baseline, arm, difference in _differences(request, part, result, backbone)
         ],
+        "over_models": list(_over_models(request, part, scenario, result)),
         "slices": list(_slices(request, part, scenario, result)),
     }
 
 
-_OF_BACKBONES = ("models", "comparisons", "slices")
-
-
-def _with_other_backbones(
-    part: Part, document: dict[str, Any], before: Mapping[str, Any]
+def _with_measured_before(
+    part: Part, document: Mapping[str, Any], before: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Adds what was measured before of other backbones."""
-    anew = {model["backbone"] for model in document["models"]}
-    kept = {
-        name: [row for row in before[name] if row["backbone"] not in anew] for name in _OF_BACKBONES
+    """Adds other models that were measured before, and what is known of pairs that are the same."""
+    metric = part.metrics[0]
+    models = {(row["backbone"], row["arm"]): row for row in before["models"] + document["models"]}
+    changed = {
+        (row["backbone"], row["arm"])
+        for row in before["models"]
+        if models[row["backbone"], row["arm"]][metric] != row[metric]
     }
-    return document | {
-        name: sorted(
-            kept[name] + document[name], key=lambda row: part.backbones.index(row["backbone"])
-        )
-        for name in _OF_BACKBONES
-    }
+    pairs, backbones = _all_pairs(part), (*part.backbones, ALL)
+
+    def compared(row: Mapping[str, Any]) -> tuple[str, Pair]:
+        return row["backbone"], (row["baseline"], row["arm"])
+
+    def is_current(row: Mapping[str, Any]) -> bool:
+        backbone, pair = compared(row)
+        cells = {(name, arm) for name in row.get("backbones", (backbone,)) for arm in pair}
+        return pair in pairs and not cells & changed
+
+    def place(row: Mapping[str, Any]) -> tuple[int, int]:
+        backbone, pair = compared(row)
+        return backbones.index(backbone), pairs.index(pair)
+
+    merged: dict[str, Any] = {}
+    for name in ("comparisons", "over_models", "slices"):
+        anew = {compared(row) for row in document[name]}
+        kept = [row for row in before[name] if compared(row) not in anew and is_current(row)]
+        merged[name] = sorted([*kept, *document[name]], key=place)
+    cells = [(backbone, arm) for backbone in part.backbones for arm in part.all_arms]
+    return {**document, "models": [models[cell] for cell in cells if cell in models], **merged}
 
 
 def _missing(part: Part, models: Sequence[Mapping[str, Any]]) -> list[str]:
     there = {(model["backbone"], model["arm"]) for model in models}
     every = [(backbone, arm) for backbone in part.backbones for arm in part.all_arms]
     return [f"{backbone} {arm}" for backbone, arm in every if (backbone, arm) not in there]
+
+
+def _not_compared(part: Part, document: Mapping[str, Any]) -> list[str]:
+    """Pairs that were measured in different runs."""
+    measured = {(model["backbone"], model["arm"]) for model in document["models"]}
+    compared = {(row["backbone"], row["baseline"], row["arm"]) for row in document["comparisons"]}
+    return [
+        f"{backbone} {arm} over {baseline}"
+        for backbone in part.backbones
+        for baseline, arm in part.pairs
+        if {(backbone, baseline), (backbone, arm)} <= measured
+        and (backbone, baseline, arm) not in compared
+    ]
 
 
 def _correct_p_values(comparisons: Sequence[dict[str, Any]]) -> None:
@@ -651,11 +679,15 @@ def _model(part: Part, result: ExperimentResult, backbone: str, arm: str) -> dic
     }
 
 
+def _all_pairs(part: Part) -> list[Pair]:
+    """All arms with the baseline, then the part's own pairs."""
+    return [*((part.arms[0], arm) for arm in part.all_arms[1:]), *part.pairs]
+
+
 def _pairs(part: Part, result: ExperimentResult, backbone: str) -> list[Pair]:
-    """All arms with the baseline, then the part's own pairs, of what there is."""
-    pairs = [*((part.arms[0], arm) for arm in part.all_arms[1:]), *part.pairs]
-    there = [arm for trained, arm in _cells(result) if trained == backbone]
-    return [pair for pair in pairs if set(pair) <= set(there)]
+    """What there is of them."""
+    there = {arm for trained, arm in _cells(result) if trained == backbone}
+    return [pair for pair in _all_pairs(part) if set(pair) <= there]
 
 
 def _differences(
@@ -675,6 +707,40 @@ def _differences(
             compared = compare_predictions(before, after, request.resamples, seed=0)
             difference = compared[part.metrics[0]]
         yield baseline, arm, difference
+
+
+def _over_models(
+    request: Request, part: Part, scenario: Scenario, result: ExperimentResult
+) -> Iterable[dict[str, Any]]:
+    """Pairs of arms over all backbones that have both, each with its seeds.
+
+    A run of one side belongs to that of the same backbone and seed, so that the interval says what
+    other users, seeds and backbones of the kind would have shown.
+    """
+    from trainer.predictions import compare_predictions
+
+    for baseline, arm in _all_pairs(part):
+        backbones = [
+            backbone
+            for backbone in scenario.experiment.backbones
+            if (baseline, arm) in _pairs(part, result, backbone)
+        ]
+        if len(backbones) < 2:
+            continue
+        before, after = (
+            [run for backbone in backbones for run in _predictions(result, backbone, name)]
+            for name in (baseline, arm)
+        )
+        compared = compare_predictions(before, after, request.resamples, seed=0, paired_runs=True)
+        difference = compared[part.metrics[0]]
+        yield {
+            "backbone": ALL,
+            "backbones": backbones,
+            "baseline": baseline,
+            "arm": arm,
+            **_numbers(part, difference),
+            "p": round(difference.p_value, 6),
+        }
 
 
 def _slices(

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from sklearn.metrics import roc_auc_score
 
 from configs.loading import load_scenario
 from examples.evidence.__main__ import main
@@ -21,6 +23,7 @@ from examples.evidence.data import Variant
 from examples.evidence.pages import kernels_text, page_plots, page_text
 from examples.evidence.plots import _draw_frontier, _draw_panel, _Point, differences_plot
 from examples.evidence.study import (
+    _OVER_TITLES,
     MOVIELENS_1M,
     MUSIC,
     PARTS,
@@ -29,13 +32,19 @@ from examples.evidence.study import (
     Part,
     Request,
     StudyData,
+    _all_pairs,
     _asked,
+    _not_compared,
+    _over_models,
     _prepared_data,
-    _with_other_backbones,
+    _with_measured_before,
     _write_scenario,
 )
 from tests.examples.evidence import FILMS
+from tests.trainer.synthetic_results import result_of
 from trainer.experiments.grid import arm_scenarios
+from trainer.experiments.results import ExperimentResult, RunResult
+from trainer.predictions import SamplePredictions, compare_predictions
 
 
 @pytest.mark.parametrize("data", [MOVIELENS_1M, MUSIC, SAMPLE], ids=lambda data: data.config.stem)
@@ -118,6 +127,9 @@ def test_a_page_says_what_its_result_file_says(tmp_path: Path):
         ],
         "missing": ["dien none"],
         "comparisons": [*over_none, compared("din", "title_genres", "links", 0.81, 0.006, 0.009)],
+        "over_models": [
+            {**compared("all", "none", "links", 0.8, 0.012, 0.003), "backbones": ["dcnv2", "din"]}
+        ],
         "slices": [{**over_none[0], **one_slice}],
     }
     path = tmp_path / "main.json"
@@ -132,8 +144,13 @@ def test_a_page_says_what_its_result_file_says(tmp_path: Path):
     assert din[2] == [
         *("din", "`links`", "`title_genres`", "+0.0060 [+0.0050, +0.0080]", "+0.74 %", "0.009")
     ]
-    over_models = ["`links`", "`none`", "2", "+1.50 %", "+1.00 %", "+2.00 %", "1"]
+    over_models = ["`links`", "`none`", "2", "+0.0120 [+0.0110, +0.0140]", "+1.50 %"]
+    over_models += ["+1.00 %", "+2.00 %", "0.003", "1"]
     assert rows_of(page, "`links`") == [over_models]
+    document["over_models"] = [{**document["over_models"][0], "backbones": ["din", "dien"]}]
+    path.write_text(json.dumps(document))
+    of_others = [*over_models[:3], "–", *over_models[4:7], "–", "1"]
+    assert rows_of(page_text(path), "`links`") == [of_others]
     assert rows_of(page, "1-4") == [["1-4", "1,234", "56", "0.8000", "0.8160", change]]
 
 
@@ -155,6 +172,7 @@ def test_a_page_of_another_metric(tmp_path: Path):
         "models": [{"backbone": "two_tower", "arm": "links_fields", "command": "run", **recall}],
         "missing": [],
         "comparisons": [{"backbone": "two_tower", **change}],
+        "over_models": [],
         "slices": [
             {"backbone": "two_tower", **change, "slice": "cold_item", "group": "cold"}
             | {"samples": 1234, "users": 56}
@@ -190,6 +208,7 @@ def page_of(part: str, folder: Path, models: list[dict[str, Any]]) -> str:
         "models": [{**scores, **model} for model in models],
         "missing": [],
         "comparisons": [],
+        "over_models": [],
         "slices": [],
     }
     path = folder / f"{part}.json"
@@ -282,6 +301,7 @@ def test_a_plot_of_a_part_shows_what_there_is():
     few, some = ({"slice": "cold_item", "group": group, "samples": n} for group, n in GROUPS)
     document = {
         "comparisons": [interval("links", 0.01, 0.005, 0.02)],
+        "over_models": [],
         "slices": [
             interval("links", 0.3, -0.2, 0.4, **few),
             interval("links", 0.02, 0.01, 0.03, **some),
@@ -352,28 +372,137 @@ def test_a_part_by_the_command(tmp_path, capsys, source):
     page = (tmp_path / "results/main.md").read_text()
     assert "one seed" in page and "| din | `links_title_genres` |" in page
     others = ["title_genres" if word == "links_title_genres" else word for word in words]
-    assert main(others) == 2
-    message = capsys.readouterr().err
+    assert main(others) == 0
+    output = capsys.readouterr()
+    more = json.loads(output.out)
+    assert [model["arm"] for model in more["models"]] == [
+        *("none", "title_genres", "links_title_genres")
+    ]
+    assert [model["command"] for model in more["models"]][2] == document["models"][1]["command"]
+    assert more["comparisons"][1] == row | {"p_holm": more["comparisons"][1]["p_holm"]}
     assert (
-        "would not keep what" in message and "main.json has of din links_title_genres." in message
+        "not compared, because no run asked for both: din links_title_genres over title_genres"
+        in output.err
     )
-    assert main([*words[:-1], "21"]) == 0
-    assert main([*words, "--backbones", "dcnv2"]) == 2
+    assert main([*words[:-1], "21"]) == 2
     message = capsys.readouterr().err
-    assert "has of din none, din links_title_genres; it is about other resamples." in message
+    assert "main.json has of din title_genres: it is about other resamples." in message
 
 
-def test_other_backbones_keep_what_was_measured_of_them():
-    def document(backbone: str, auc: float) -> dict[str, Any]:
-        rows = [{"backbone": backbone, "auc": auc}]
-        return dict.fromkeys(("models", "comparisons", "slices"), rows)
+def of_models(measured: dict[tuple[str, str], float], part: Part) -> dict[str, Any]:
+    """A document of models with their AUCs, of which every pair is compared."""
 
+    def row(backbone: str, baseline: str, arm: str, **more: object) -> dict[str, Any]:
+        return {"backbone": backbone, "baseline": baseline, "arm": arm, **more}
+
+    pairs = [
+        (backbone, baseline, arm)
+        for backbone, arm in measured
+        for baseline in ("none", "title_genres", "collaborative")
+        if (baseline, arm) in _all_pairs(part) and (backbone, baseline) in measured
+    ]
+    backbones = list(dict.fromkeys(backbone for backbone, _ in measured))
+    several = {pair[1:] for pair in pairs if sum(pair[1:] == other[1:] for other in pairs) > 1}
+    return {
+        "models": [
+            {"backbone": backbone, "arm": arm, "auc": [auc]}
+            for (backbone, arm), auc in measured.items()
+        ],
+        "comparisons": [row(*pair) for pair in pairs],
+        "over_models": [row("all", *pair, backbones=backbones) for pair in sorted(several)],
+        "slices": [row(*pair, group=group) for pair in pairs for group in ("few", "many")],
+    }
+
+
+def compared_in(document: dict[str, Any], name: str) -> list[str]:
+    return [" ".join((row["backbone"], row["baseline"], row["arm"])) for row in document[name]]
+
+
+def test_what_was_measured_before_stays_beside_it():
     part = PARTS["main"]
-    before = _with_other_backbones(part, document("dcnv2", 0.7), document("din", 0.8))
-    both = [{"backbone": "din", "auc": 0.8}, {"backbone": "dcnv2", "auc": 0.7}]
-    assert before["models"] == before["comparisons"] == before["slices"] == both
-    anew = _with_other_backbones(part, document("din", 0.9), before)
-    assert anew["models"] == [{"backbone": "din", "auc": 0.9}, both[1]]
+    din = {("din", "none"): 0.80, ("din", "title_genres"): 0.81}
+    dcnv2 = {("dcnv2", "none"): 0.82, ("dcnv2", "title_genres"): 0.83}
+    before = of_models(din | dcnv2, part)
+    assert compared_in(before, "over_models") == ["all none title_genres"]
+
+    links = {("din", "none"): 0.80, ("din", "links_title_genres"): 0.85}
+    document = _with_measured_before(part, of_models(links, part), before)
+    assert {(row["backbone"], row["arm"]): row["auc"] for row in document["models"]} == {
+        cell: [auc] for cell, auc in (din | links | dcnv2).items()
+    }
+    compared = ["din none title_genres", "din none links_title_genres", "dcnv2 none title_genres"]
+    assert compared_in(document, "comparisons") == compared
+    assert compared_in(document, "slices") == [pair for pair in compared for _ in range(2)]
+    assert document["over_models"] == before["over_models"]
+    assert _not_compared(part, document) == ["din links_title_genres over title_genres"]
+    together = of_models(din | links, part)
+    assert _not_compared(part, _with_measured_before(part, together, document)) == []
+
+
+def test_what_was_compared_with_a_model_that_changed_is_gone():
+    part = PARTS["main"]
+    before = of_models(
+        {
+            ("din", "none"): 0.80,
+            ("din", "title_genres"): 0.81,
+            ("din", "links_title_genres"): 0.85,
+            ("dcnv2", "none"): 0.82,
+            ("dcnv2", "title_genres"): 0.83,
+        },
+        part,
+    )
+    anew = of_models({("din", "none"): 0.79, ("din", "links"): 0.84}, part)
+    document = _with_measured_before(part, anew, before)
+    assert compared_in(document, "comparisons") == [
+        "din none links",
+        "din title_genres links_title_genres",
+        "dcnv2 none title_genres",
+    ]
+    assert document["over_models"] == []
+    assert len(document["models"]) == 6
+
+
+def test_models_are_compared_together(tmp_path: Path):
+    """By differences of runs of one backbone and seed, however far apart the backbones are."""
+    part, request = PARTS["main"], Request("main", data=None, out=tmp_path, resamples=200)
+    scenario = load_scenario(_write_scenario(request, part, tmp_path), for_all_arms=True)
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 2000)
+    users, noise = np.repeat(np.arange(40).astype(str), 50), generator.normal(size=2000)
+
+    def run(backbone: str, arm: str, seed: int, signal: float) -> RunResult:
+        scores = signal * labels + noise + generator.normal(size=2000) / 10
+        predictions = SamplePredictions(users, users, labels, scores)
+        return replace(result_of(backbone, arm, seed), predictions=predictions)
+
+    signals = {"din": 0.5, "dcnv2": 2.0, "fignn": 1.0}
+    arms = {"none": 0.0, "title_genres": 0.1, "links_title_genres": 0.2}
+    runs = [
+        run(backbone, arm, seed, signal + more)
+        for backbone, signal in signals.items()
+        for arm, more in arms.items()
+        if (backbone, arm) != ("fignn", "title_genres")
+        for seed in (1, 2)
+    ]
+    rows = list(_over_models(request, part, scenario, ExperimentResult(runs, [])))
+    titles, links, links_over_titles = rows
+    assert {row["backbone"] for row in rows} == {"all"}
+    assert links["backbones"] == ["din", "dcnv2", "fignn"]
+    assert titles["backbones"] == links_over_titles["backbones"] == ["din", "dcnv2"]
+    pairs = [("none", "title_genres"), ("none", "links_title_genres")]
+    assert [(row["baseline"], row["arm"]) for row in rows] == [*pairs, _OVER_TITLES]
+
+    def mean_auc(arm: str) -> float:
+        scores = [run.predictions.scores for run in runs if run.knowledge == arm]
+        return float(np.mean([roc_auc_score(labels, values) for values in scores]))
+
+    assert links["arm_auc"] == pytest.approx(mean_auc("links_title_genres"), abs=1e-6)
+    assert links["baseline_auc"] == pytest.approx(mean_auc("none"), abs=1e-6)
+    assert links["difference"] == pytest.approx(links["arm_auc"] - links["baseline_auc"], abs=2e-6)
+    sides = ([run.predictions for run in runs if run.knowledge == arm] for arm in pairs[1])
+    unpaired = compare_predictions(*sides, 200, seed=0)["auc"]
+    assert 0 < links["low"] < links["difference"] < links["high"] and unpaired.low < 0
+    assert links["high"] - links["low"] < (unpaired.high - unpaired.low) / 4
 
 
 def test_files_are_written_anew_where_what_decides_them_changed(tmp_path: Path):
