@@ -197,6 +197,14 @@ PARTS = {
         slices=("item_popularity", "user_activity"),
         sliced_arm="hein",
     ),
+    "stronger": Part(
+        "With eight epochs and attention over sixty interactions: what is left of the lift?",
+        ("none", "title_genres", "links_title_genres", *_STRONG),
+        variant=Variant("stronger"),
+        settings={"training": {"epochs": 8}, "model": {"attention_history_length": 60}},
+        pairs=(_OVER_TITLES, _STRONG),
+        slices=("item_popularity", "user_activity"),
+    ),
     "new_items": Part(
         "A tenth of the films was never seen in training: what does knowledge add there?",
         (
