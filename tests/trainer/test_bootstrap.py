@@ -13,8 +13,6 @@ from trainer.significance import (
     Difference,
     _aucs_by_samples,
     _aucs_by_users,
-    _bootstrap,
-    _means,
     bootstrap_auc_difference,
     bootstrap_mean_difference,
     holm,
@@ -309,17 +307,11 @@ def test_pairs_of_one_training_are_judged_by_their_differences() -> None:
     baseline = np.array([[0.5], [0.7], [0.9]]) * np.ones(20)
     candidate = baseline + np.array([[0.010], [0.012], [0.011]])
     apart, together = (
-        paired_or_not(baseline, candidate, paired_runs) for paired_runs in (False, True)
+        bootstrap_mean_difference(np.arange(20), baseline, candidate, 50, 0, paired_runs)
+        for paired_runs in (False, True)
     )
     assert apart.seed_error == pytest.approx(np.sqrt(2 * 0.04 / 3), rel=0.02)
     assert together.seed_error == pytest.approx(0.001 / np.sqrt(3))
-
-
-def paired_or_not(baseline, candidate, paired_runs: bool) -> Difference:
-    """The bootstrap of means with the AUC's option."""
-    users = baseline.shape[1]
-    measured = _means((baseline, candidate), np.arange(users), users)
-    return _bootstrap(measured, users, 50, 0, paired_runs)
 
 
 def test_two_seeds_of_one_model_say_nothing_about_other_seeds(samples) -> None:
