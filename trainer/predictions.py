@@ -59,7 +59,7 @@ def measured_difference(
       candidate: of the other side, on the same examples.
       resamples: of the bootstrap over users.
       seed: of the bootstrap.
-      paired_runs: whether run i of both sides belongs together, for example of one backbone.
+      paired_runs: see `bootstrap_auc_difference`.
     """
     first = candidate[0]
     values = np.stack([run.values for run in (*baseline, *candidate)])
@@ -129,7 +129,7 @@ def compare_predictions(
       candidate: of the other side.
       resamples: of the bootstrap.
       seed: of the bootstrap.
-      paired_runs: whether run i of both sides belongs together, for example of one backbone.
+      paired_runs: see `bootstrap_auc_difference`.
 
     Returns:
       Metric -> difference, the main metric first: `auc` of ranking models, `auc` and `ndcg_at_10`

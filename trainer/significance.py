@@ -77,11 +77,15 @@ def bootstrap_auc_difference(
       candidate_scores: [runs, n].
       resamples: number of resamples.
       seed: of the resampling.
-      paired_runs: whether run i of both sides belongs together: one training judged in two ways,
-        or one backbone and seed. The error of seeds is then that of the pairs' differences.
+      paired_runs: whether run i of both sides, which then have as many, belongs together: one
+        training judged in two ways, or one backbone and seed. The error of seeds is then that of
+        the pairs' differences.
 
     Returns:
       The difference with its percentile interval.
+
+    Raises:
+      ValueError: paired runs are not as many on both sides.
     """
     users, index = np.unique(user_ids, return_inverse=True)
     sides = baseline_scores, candidate_scores
@@ -110,7 +114,7 @@ def bootstrap_mean_difference(
       candidate_values: [runs, n].
       resamples: number of resamples.
       seed: of the resampling.
-      paired_runs: whether run i of both sides belongs together.
+      paired_runs: see the AUC's.
     """
     users, index = np.unique(user_ids, return_inverse=True)
     measured = _means((baseline_values, candidate_values), index, len(users))
@@ -140,6 +144,8 @@ def _bootstrap(
 ) -> Difference:
     generator = np.random.default_rng(seed)
     by_run = measured.by_run
+    if paired_runs and len(by_run[0]) != len(by_run[1]):
+        raise ValueError(f"{len(by_run[0])} and {len(by_run[1])} runs are no pairs")
     baseline, candidate = (_mean_of_runs(values) for values in by_run)
     differences = []
     for start in range(0, resamples, _CHUNK):

@@ -83,6 +83,7 @@ def page_text(results: Path) -> str:
                 for model in document["models"]
             ],
             "others": others,
+            "together": document["over_models"],
             "over_models": _over_models(comparisons, document["over_models"]),
             "slices": _by_pair(document["slices"]),
         },
@@ -114,7 +115,7 @@ def _over_models(
     comparisons: Sequence[Mapping[str, Any]], together: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Each pair of arms over all backbones that were trained in both; none for a single one."""
-    compared = {(row["baseline"], row["arm"], frozenset(row["backbones"])): row for row in together}
+    compared = {(row["baseline"], row["arm"]): row for row in together}
     totals = []
     for baseline, arm in dict.fromkeys((row["baseline"], row["arm"]) for row in comparisons):
         rows = [row for row in comparisons if (row["baseline"], row["arm"]) == (baseline, arm)]
@@ -126,9 +127,7 @@ def _over_models(
                     "baseline": baseline,
                     "arm": arm,
                     "models": len(rows),
-                    "together": compared.get(
-                        (baseline, arm, frozenset(row["backbone"] for row in rows))
-                    ),
+                    "together": compared.get((baseline, arm)),
                     "mean": mean(lifts),
                     "least": min(lifts),
                     "most": max(lifts),

@@ -457,7 +457,7 @@ def run_part(request: Request) -> dict[str, Any]:
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     say(f"results: {path}")
     for pair in _not_compared(part, document):
-        say(f"not compared, because no run asked for both: {pair}")
+        say(f"not compared: {pair}; ask for both in one run")
     return document
 
 
@@ -475,7 +475,7 @@ def _shared(request: Request, scenario: Scenario, counts: Mapping[str, int]) -> 
 
 
 def _require_kept(request: Request, part: Part, shared: Mapping[str, Any], path: Path) -> None:
-    """Models of other data, settings, seeds or machines do not stand in one file."""
+    """Models do not stand in one file with others of which `_shared` says something else."""
     if not path.is_file():
         return
     before = json.loads(path.read_text(encoding="utf-8"))
@@ -581,27 +581,50 @@ def _with_measured_before(
         for row in before["models"]
         if models[row["backbone"], row["arm"]][metric] != row[metric]
     }
-    pairs, backbones = _all_pairs(part), (*part.backbones, ALL)
+    for backbone, arm in sorted(changed):
+        say(
+            f"{backbone} {arm} has other results than before, so that models that this run did not "
+            "ask for may have, too; ask for all"
+        )
+    pairs = _all_pairs(part)
 
     def compared(row: Mapping[str, Any]) -> tuple[str, Pair]:
         return row["backbone"], (row["baseline"], row["arm"])
 
     def is_current(row: Mapping[str, Any]) -> bool:
         backbone, pair = compared(row)
-        cells = {(name, arm) for name in row.get("backbones", (backbone,)) for arm in pair}
-        return pair in pairs and not cells & changed
+        known = backbone in part.backbones and pair in pairs
+        return known and not {(backbone, arm) for arm in pair} & changed
 
     def place(row: Mapping[str, Any]) -> tuple[int, int]:
         backbone, pair = compared(row)
-        return backbones.index(backbone), pairs.index(pair)
+        return part.backbones.index(backbone), pairs.index(pair)
 
     merged: dict[str, Any] = {}
-    for name in ("comparisons", "over_models", "slices"):
+    for name in ("comparisons", "slices"):
         anew = {compared(row) for row in document[name]}
         kept = [row for row in before[name] if compared(row) not in anew and is_current(row)]
         merged[name] = sorted([*kept, *document[name]], key=place)
+    backbones_of: dict[Pair, list[str]] = {}
+    for row in merged["comparisons"]:
+        backbones_of.setdefault(compared(row)[1], []).append(row["backbone"])
+    unchanged = [
+        row
+        for row in before["over_models"]
+        if not {(name, arm) for name in row["backbones"] for arm in compared(row)[1]} & changed
+    ]
+    of_all = {
+        compared(row)[1]: row
+        for row in (*unchanged, *document["over_models"])
+        if row["backbones"] == backbones_of.get(compared(row)[1])
+    }
     cells = [(backbone, arm) for backbone in part.backbones for arm in part.all_arms]
-    return {**document, "models": [models[cell] for cell in cells if cell in models], **merged}
+    return {
+        **document,
+        **merged,
+        "models": [models[cell] for cell in cells if cell in models],
+        "over_models": [of_all[pair] for pair in pairs if pair in of_all],
+    }
 
 
 def _missing(part: Part, models: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -611,20 +634,20 @@ def _missing(part: Part, models: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _not_compared(part: Part, document: Mapping[str, Any]) -> list[str]:
-    """Pairs that were measured in different runs."""
+    """Pairs of which both were measured, but not in one run."""
     measured = {(model["backbone"], model["arm"]) for model in document["models"]}
     compared = {(row["backbone"], row["baseline"], row["arm"]) for row in document["comparisons"]}
     return [
         f"{backbone} {arm} over {baseline}"
         for backbone in part.backbones
-        for baseline, arm in part.pairs
+        for baseline, arm in _all_pairs(part)
         if {(backbone, baseline), (backbone, arm)} <= measured
         and (backbone, baseline, arm) not in compared
     ]
 
 
 def _correct_p_values(comparisons: Sequence[dict[str, Any]]) -> None:
-    """Sets `p_holm`, the p-value corrected for all comparisons of the part."""
+    """Sets `p_holm`, the p-value corrected for all of the comparisons."""
     from trainer.significance import holm
 
     adjusted = holm([row["p"] for row in comparisons])
@@ -722,8 +745,9 @@ def _over_models(
 ) -> Iterable[dict[str, Any]]:
     """Pairs of arms over all backbones that have both, each with its seeds.
 
-    A run of one side belongs to that of the same backbone and seed, so that the interval says what
-    other users, seeds and backbones of the kind would have shown.
+    A run of one side belongs to that of the same backbone and seed. What backbones differ by counts
+    as chance of their seeds, so that the interval, about other users and other seeds of these
+    backbones, is rather too wide.
     """
     from trainer.predictions import compare_predictions
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import hashlib
+import io
 import lzma
 
 import pytest
@@ -46,19 +47,30 @@ def test_every_compression_is_read_and_hashed_whole(tmp_path, suffix):
     assert input_checksums({str(path): "key"}) == {str(path): hashlib.sha256(stored).hexdigest()}
 
 
+class CountedFile(io.FileIO):
+    """A file that knows how many bytes were read of it."""
+
+    count = 0
+
+    def read(self, size: int = -1) -> bytes:
+        block = super().read(size)
+        self.count += len(block)
+        return block
+
+
 @pytest.mark.parametrize("suffix", ["", *COMPRESS])
 def test_a_file_is_read_once_for_its_checksum(tmp_path, monkeypatch, suffix):
-    path = str(tmp_path / f"a.csv{suffix}")
-    (tmp_path / f"a.csv{suffix}").write_bytes(COMPRESS.get(suffix, bytes)(CONTENT))
-    opened, open_bytes = [], storage.open_bytes
+    path = tmp_path / f"a.csv{suffix}"
+    path.write_bytes(COMPRESS.get(suffix, bytes)(CONTENT))
+    opened = []
 
     def counted(path):
-        opened.append(path)
-        return open_bytes(path)
+        opened.append(CountedFile(path))
+        return opened[-1]
 
     monkeypatch.setattr(storage, "open_bytes", counted)
-    input_checksums({path: "key"})
-    assert opened == [path]
+    input_checksums({str(path): "key"})
+    assert [file.count for file in opened] == [path.stat().st_size]
 
 
 def test_a_missing_file_is_named_with_its_key(tmp_path):

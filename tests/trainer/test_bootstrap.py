@@ -312,6 +312,8 @@ def test_pairs_of_one_training_are_judged_by_their_differences() -> None:
     )
     assert apart.seed_error == pytest.approx(np.sqrt(2 * 0.04 / 3), rel=0.02)
     assert together.seed_error == pytest.approx(0.001 / np.sqrt(3))
+    with pytest.raises(ValueError, match="1 and 3 runs are no pairs"):
+        bootstrap_mean_difference(np.arange(20), baseline[:1], candidate, 50, 0, paired_runs=True)
 
 
 def test_two_seeds_of_one_model_say_nothing_about_other_seeds(samples) -> None:

@@ -144,13 +144,13 @@ def test_a_page_says_what_its_result_file_says(tmp_path: Path):
     assert din[2] == [
         *("din", "`links`", "`title_genres`", "+0.0060 [+0.0050, +0.0080]", "+0.74 %", "0.009")
     ]
-    over_models = ["`links`", "`none`", "2", "+0.0120 [+0.0110, +0.0140]", "+1.50 %"]
-    over_models += ["+1.00 %", "+2.00 %", "0.003", "1"]
-    assert rows_of(page, "`links`") == [over_models]
-    document["over_models"] = [{**document["over_models"][0], "backbones": ["din", "dien"]}]
-    path.write_text(json.dumps(document))
-    of_others = [*over_models[:3], "–", *over_models[4:7], "–", "1"]
-    assert rows_of(page_text(path), "`links`") == [of_others]
+    over_models = ["`links`", "`none`", "2", "+1.50 %", "+1.00 %", "+2.00 %", "1"]
+    of_mean = ["+0.0120 [+0.0110, +0.0140]", "0.003"]
+    assert rows_of(page, "`links`") == [[*over_models, *of_mean]]
+    assert "Holm's correction for the\n1 of them:" in page
+    path.write_text(json.dumps(document | {"over_models": []}))
+    alone = page_text(path)
+    assert rows_of(alone, "`links`") == [over_models] and "Over all models:" in alone
     assert rows_of(page, "1-4") == [["1-4", "1,234", "56", "0.8000", "0.8160", change]]
 
 
@@ -381,12 +381,16 @@ def test_a_part_by_the_command(tmp_path, capsys, source):
     assert [model["command"] for model in more["models"]][2] == document["models"][1]["command"]
     assert more["comparisons"][1] == row | {"p_holm": more["comparisons"][1]["p_holm"]}
     assert (
-        "not compared, because no run asked for both: din links_title_genres over title_genres"
+        "not compared: din links_title_genres over title_genres; ask for both in one run"
         in output.err
     )
     assert main([*words[:-1], "21"]) == 2
     message = capsys.readouterr().err
     assert "main.json has of din title_genres: it is about other resamples." in message
+    both = [*words[: words.index("--seeds")], "title_genres", *words[words.index("--seeds") : -1]]
+    assert main([*both, "21"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["resamples"] == 21 and len(document["comparisons"]) == 3
 
 
 def of_models(measured: dict[tuple[str, str], float], part: Part) -> dict[str, Any]:
@@ -439,7 +443,23 @@ def test_what_was_measured_before_stays_beside_it():
     assert _not_compared(part, _with_measured_before(part, together, document)) == []
 
 
-def test_what_was_compared_with_a_model_that_changed_is_gone():
+def test_models_over_all_are_of_all_that_were_measured():
+    part, arms = PARTS["main"], {"none": 0.80, "title_genres": 0.81}
+
+    def of(*backbones: str) -> dict[str, Any]:
+        models = {(name, arm): auc for name in backbones for arm, auc in arms.items()}
+        return of_models(models, part)
+
+    before = of("din", "deepfm", "dcnv2")
+    fewer = _with_measured_before(part, of("din", "dcnv2"), before)
+    assert fewer["over_models"] == before["over_models"] != []
+    one_more = _with_measured_before(part, of("fignn"), before)
+    assert one_more["over_models"] == []
+    every = of("din", "deepfm", "dcnv2", "fignn")
+    assert _with_measured_before(part, every, one_more)["over_models"] == every["over_models"]
+
+
+def test_what_was_compared_with_a_model_that_changed_is_gone(capsys):
     part = PARTS["main"]
     before = of_models(
         {
@@ -453,6 +473,11 @@ def test_what_was_compared_with_a_model_that_changed_is_gone():
     )
     anew = of_models({("din", "none"): 0.79, ("din", "links"): 0.84}, part)
     document = _with_measured_before(part, anew, before)
+    assert "din none has other results than before" in capsys.readouterr().err
+    assert _not_compared(part, document) == [
+        "din title_genres over none",
+        "din links_title_genres over none",
+    ]
     assert compared_in(document, "comparisons") == [
         "din none links",
         "din title_genres links_title_genres",
@@ -460,6 +485,14 @@ def test_what_was_compared_with_a_model_that_changed_is_gone():
     ]
     assert document["over_models"] == []
     assert len(document["models"]) == 6
+
+
+def test_what_a_part_no_longer_has_is_left_out():
+    part = PARTS["main"]
+    kept = {("din", "none"): 0.80, ("din", "title_genres"): 0.81}
+    gone = {("gone", "none"): 0.70, ("gone", "title_genres"): 0.71}
+    of_kept = of_models(kept, part)
+    assert _with_measured_before(part, of_kept, of_models(kept | gone, part)) == of_kept
 
 
 def test_models_are_compared_together(tmp_path: Path):
