@@ -163,7 +163,7 @@ def _search(
     trials: int,
     learning_rates: tuple[float, float],
     regularizations: tuple[float, float],
-    dropout_rates: tuple[float, ...],
+    choices: Mapping[str, tuple[float, ...]],
 ) -> dict[str, Any]:
     """Settings of a part in which every arm has a search of its own."""
     ranges = {
@@ -173,7 +173,7 @@ def _search(
     space: dict[str, Any] = {
         name: {"low": low, "high": high, "log": True} for name, (low, high) in ranges.items()
     }
-    space["model.dropout_rate"] = {"choices": [*dropout_rates]}
+    space |= {name: {"choices": [*values]} for name, values in choices.items()}
     return {"experiment": {"tuning": {"trials": trials, "space": space}}}
 
 
@@ -363,7 +363,18 @@ PARTS = {
         "What is left when every arm has a search of its own for its settings?",
         ("none", "title_genres", "links_title_genres", *_STRONG),
         variant=Variant("tuned"),
-        settings=_search(6, (0.0006, 0.006), (0.05, 5), (0.2, 0.4, 0.6)),
+        settings={
+            "training": {"epochs": 8},
+            **_search(
+                8,
+                (0.0006, 0.006),
+                (0.05, 5),
+                {
+                    "model.attention_history_length": (30, 60),
+                    "model.dropout_rate": (0.2, 0.4, 0.6),
+                },
+            ),
+        },
         pairs=(_OVER_TITLES, _STRONG),
     ),
     "tuned_sample": Part(
@@ -371,7 +382,7 @@ PARTS = {
         ("none", "hein", "title_genres", "links_title_genres", "links_match"),
         data=SAMPLE,
         variant=Variant("movielens_small_tuned"),
-        settings=_search(10, (0.001, 0.01), (3, 100), (0.0, 0.2, 0.4)),
+        settings=_search(10, (0.001, 0.01), (3, 100), {"model.dropout_rate": (0.0, 0.2, 0.4)}),
         pairs=(_OVER_TITLES, ("title_genres", "links_match")),
     ),
     "sample": Part(
