@@ -598,38 +598,32 @@ def _with_measured_before(
             "ask for may have, too; ask for all"
         )
     pairs = _all_pairs(part)
+    cells = [(backbone, arm) for backbone in part.backbones for arm in part.all_arms]
 
-    def compared(row: Mapping[str, Any]) -> tuple[str, Pair]:
-        return row["backbone"], (row["baseline"], row["arm"])
-
-    def is_current(row: Mapping[str, Any]) -> bool:
-        backbone, pair = compared(row)
-        known = backbone in part.backbones and pair in pairs
-        return known and not {(backbone, arm) for arm in pair} & changed
+    def pair_of(row: Mapping[str, Any]) -> Pair:
+        return row["baseline"], row["arm"]
 
     def place(row: Mapping[str, Any]) -> tuple[int, int]:
-        backbone, pair = compared(row)
-        return part.backbones.index(backbone), pairs.index(pair)
+        return part.backbones.index(row["backbone"]), pairs.index(pair_of(row))
+
+    def stays(row: Mapping[str, Any]) -> bool:
+        backbones = row.get("backbones", [row["backbone"]])
+        own = {(backbone, arm) for backbone in backbones for arm in pair_of(row)}
+        return pair_of(row) in pairs and own <= set(cells) - changed
 
     merged: dict[str, Any] = {}
     for name in ("comparisons", "slices"):
-        anew = {compared(row) for row in document[name]}
-        kept = [row for row in before[name] if compared(row) not in anew and is_current(row)]
+        anew = {place(row) for row in document[name]}
+        kept = [row for row in before[name] if stays(row) and place(row) not in anew]
         merged[name] = sorted([*kept, *document[name]], key=place)
     backbones_of: dict[Pair, list[str]] = {}
     for row in merged["comparisons"]:
-        backbones_of.setdefault(compared(row)[1], []).append(row["backbone"])
-    unchanged = [
-        row
-        for row in before["over_models"]
-        if not {(name, arm) for name in row["backbones"] for arm in compared(row)[1]} & changed
-    ]
+        backbones_of.setdefault(pair_of(row), []).append(row["backbone"])
     of_all = {
-        compared(row)[1]: row
-        for row in (*unchanged, *document["over_models"])
-        if row["backbones"] == backbones_of.get(compared(row)[1])
+        pair_of(row): row
+        for row in (*filter(stays, before["over_models"]), *document["over_models"])
+        if row["backbones"] == backbones_of.get(pair_of(row))
     }
-    cells = [(backbone, arm) for backbone in part.backbones for arm in part.all_arms]
     return {
         **document,
         **merged,
