@@ -11,15 +11,15 @@ from tensorflow.compat.v1.saved_model import signature_constants, signature_def_
 
 from configs.command_line import say, warn_of_little_space
 from configs.files import alone_in
-from configs.loading import require_effect
+from configs.loading import override_scenario, require_effect
 from configs.scenario import Scenario
-from configs.serving import IdType
+from configs.serving import IdType, Serving
 from models.building import AnyModel
 from models.knowledge import UserRows
 from preprocessing.records.leak_rule import leak_cautions, leak_rule_result, leak_rules
 from serving.export_manifest import write_manifest
 from serving.id_index import require_whole_numbers
-from serving.options import ExportOptions
+from serving.options import IN_PLACE_OF_THE_RUNS, ExportOptions
 from serving.proof.proving import prove
 from serving.proof.samples import draw_samples, expected_scores
 from serving.publishing import (
@@ -30,7 +30,7 @@ from serving.publishing import (
     written_by_tensorflow,
 )
 from serving.refresh.parts import RefreshParts
-from serving.serving_module import serving_module
+from serving.serving_module import ServingModule, serving_module
 from trainer.run_folder import RunFolder
 
 
@@ -77,8 +77,9 @@ def export_run(
       options: number format, id type, proof and model card.
 
     Raises:
-      ConfigurationError: ids are to be whole numbers, and one is none; there are too many warm-up
-        requests; or a number format is asked for, and the model has no augmented vectors.
+      ConfigurationError: an option cannot be what it is in the run's section `serving`; ids are to
+        be whole numbers, and one is none; there are too many warm-up requests; or a number format
+        is asked for, and the model has no augmented vectors.
       CommandError: another export or refresh writes to the base path, or a table cannot be stored
         (`serving_module`).
       serving.proof.result.ProofError: the export scores otherwise; nothing is published.
@@ -86,9 +87,9 @@ def export_run(
     """
     options = options or ExportOptions()
     folder = RunFolder(run)
-    scenario, model, id_type = _loaded(folder, options)
+    scenario, model = _loaded(folder, options)
     with alone_in(Path(base)), next_version(Path(base)) as version:
-        result = _write_version(version.unfinished, folder, scenario, model, id_type, options)
+        result = _write_version(version.unfinished, folder, scenario, model, options)
     rules = leak_rules(scenario)
     for caution in leak_cautions(rules):
         say(f"{version.path}: {caution}")
@@ -106,9 +107,8 @@ def describe_export(run: str | Path, base: str | Path, options: ExportOptions) -
     Returns:
       `path`, `version` and `signatures`.
     """
-    scenario, model, id_type = _loaded(RunFolder(run), options)
-    number_format = options.augmented_dtype or scenario.serving.augmented_dtype
-    module = serving_module(model, number_format, id_type, scenario.serving.largest_request)
+    scenario, model = _loaded(RunFolder(run), options)
+    module = _module(model, scenario.serving)
     base = Path(base)
     version = max(version_folders(base), default=0) + 1 if base.is_dir() else 1
     return {
@@ -118,15 +118,20 @@ def describe_export(run: str | Path, base: str | Path, options: ExportOptions) -
     }
 
 
-def _loaded(run: RunFolder, options: ExportOptions) -> tuple[Scenario, AnyModel, IdType]:
-    """Scenario, model and kind of ids of an export that can be made."""
+def _loaded(run: RunFolder, options: ExportOptions) -> tuple[Scenario, AnyModel]:
+    """Scenario and model of an export that can be made."""
     scenario, model = run.load_model()
-    if options.augmented_dtype is not None:
-        require_effect(scenario, {"serving.augmented_dtype": options.augmented_dtype})
-    id_type = options.id_type or scenario.serving.id_type
+    asked = {f"serving.{name}": getattr(options, name) for name in IN_PLACE_OF_THE_RUNS}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    require_effect(scenario, asked)
+    scenario = override_scenario(scenario, asked)
     check_number_of_requests(scenario.serving, model.kind)
-    _check_ids(model, id_type)
-    return scenario, model, id_type
+    _check_ids(model, scenario.serving.id_type)
+    return scenario, model
+
+
+def _module(model: AnyModel, serving: Serving) -> ServingModule:
+    return serving_module(model, serving.augmented_dtype, serving.id_type, serving.largest_request)
 
 
 def _check_ids(model: AnyModel, id_type: IdType) -> None:
@@ -144,12 +149,10 @@ def _write_version(
     run: RunFolder,
     scenario: Scenario,
     model: AnyModel,
-    id_type: IdType,
     options: ExportOptions,
 ) -> _Written:
     """Writes everything that a version folder holds."""
     serving = scenario.serving
-    number_format = options.augmented_dtype or serving.augmented_dtype
     asked = None
     if options.proof != "none":
         samples = draw_samples(scenario, model, options.proof_samples)
@@ -160,8 +163,8 @@ def _write_version(
 
         performance = measure(scenario, model, options.card_part, options.card_rows)
     kind = model.kind
-    refresh_parts = RefreshParts.of(model, scenario, id_type)
-    module = serving_module(model, number_format, id_type, serving.largest_request)
+    refresh_parts = RefreshParts.of(model, scenario, serving.id_type)
+    module = _module(model, serving)
     signatures = module.signatures()
     tables = sum(int(tf.size(variable)) * variable.dtype.size for variable in module.variables)
     warn_of_little_space(path, tables, "the export")
@@ -175,14 +178,14 @@ def _write_version(
     write_warmup_requests(path, serving, warmed)
     proof = None
     if asked is not None:
-        proof = prove(path, *asked, number_format, options.proof)
+        proof = prove(path, *asked, serving.augmented_dtype, options.proof)
         proof.require()
         say(proof.summary())
     if performance is not None:
         from serving.model_card.card import write_model_card
 
-        write_model_card(path, run, scenario, performance, number_format, proof)
-    write_manifest(path, run, scenario, kind, number_format, proof)
+        write_model_card(path, run, scenario, performance, serving.augmented_dtype, proof)
+    write_manifest(path, run, scenario, kind, serving.augmented_dtype, proof)
     return _Written(signatures=sorted(signatures), proof=None if proof is None else proof.to_json())
 
 

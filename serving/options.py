@@ -45,6 +45,10 @@ def require_base_path(base: Path, option: str) -> None:
         )
 
 
+IN_PLACE_OF_THE_RUNS = ("augmented_dtype", "id_type", "largest_request")
+"""Options of an export that stand for those of the run's section `serving`."""
+
+
 class ExportOptions(Section):
     """Options of an export."""
 
@@ -52,6 +56,9 @@ class ExportOptions(Section):
         None, description="in the place of the run's serving.augmented_dtype"
     )
     id_type: IdType | None = Field(None, description="in the place of the run's serving.id_type")
+    largest_request: int | None = Field(
+        None, description="in the place of the run's serving.largest_request"
+    )
     proof: ProofExtent = Field(
         "full",
         description="ask the export on every way to load it before it is published; quick: as a "

@@ -30,8 +30,8 @@ music_retrieval) and on the bundled sample (sample, adapters, extraction, tuned_
 user_knowledge, user_knowledge_new_users) take minutes, and need no files of yours.
 
 MovieLens-1M may not be passed on: 'python -m preprocessing download movielens_1m' brings it.
-Answers of an LLM about its films belong beside it, answers/item_links.jsonl.gz and
-answers/item_prose.jsonl.gz (docs/linked_knowledge.md, Asking).
+Answers of an LLM about its films belong beside it, in answers/item_links and
+answers/item_prose (docs/evidence/index.md, What it takes).
 
   python -m examples.evidence run main                  nine models, nine arms, three seeds
   python -m examples.evidence run main --backbones din --seeds 1 --results out/evidence/results

@@ -33,8 +33,11 @@ from examples.movielens_small.control_answers import (
     write_renamed,
 )
 from examples.synthetic import SyntheticLog
+from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.importing import import_answers
-from preprocessing.records.contract import EXTRACTIONS
+from preprocessing.answers.names import name_lists
+from preprocessing.answers.record import numbered_lines, parse_answer
+from preprocessing.records.contract import EXTRACTIONS, INDIVIDUAL
 
 FOLDERS = (Path("data/movielens_1m"), Path("../shared/data/ml-1m"))
 """Where the files are looked for."""
@@ -87,8 +90,8 @@ def source_folder(asked: str | None) -> Path:
     raise ConfigurationError(
         f"no MovieLens-1M in {looked} (movies.dat). It may not be passed on with this project: "
         "'python -m preprocessing download movielens_1m' brings it, or says how to; then put the "
-        "answers of an LLM beside it as answers/item_links.jsonl.gz (docs/linked_knowledge.md, "
-        "Asking) and, for arms over prose, answers/item_prose.jsonl.gz"
+        "answers of an LLM beside it, in answers/item_links and answers/item_prose "
+        "(docs/evidence/index.md, What it takes)"
     )
 
 
@@ -266,18 +269,28 @@ def _kept_training_users(part_of_user: np.ndarray, share: float) -> np.ndarray:
 
 
 def _write_answers(source: Path, folder: Path, training_ratings: Mapping[str, int]) -> None:
-    links = source / "answers" / "item_links.jsonl.gz"
-    prose = _first_file(source / "answers", ("item_prose.jsonl.gz", "colakg_item.json.gz"))
-    if not links.is_file() or prose is None:
+    links, prose = (
+        _first_file(source / "answers", names)
+        for names in (
+            ("item_links/answers.jsonl", "item_links.jsonl.gz"),
+            ("item_prose/answers.jsonl", "item_prose.jsonl.gz", "colakg_item.json.gz"),
+        )
+    )
+    if links is None or prose is None:
         raise ConfigurationError(
-            f"{source / 'answers'} needs item_links.jsonl.gz and item_prose.jsonl.gz (or "
-            "colakg_item.json.gz); docs/linked_knowledge.md, Asking, says how an LLM is asked"
+            f"{source / 'answers'} needs item_links/answers.jsonl and item_prose/answers.jsonl; "
+            "docs/evidence/index.md, What it takes, says how an LLM is asked"
         )
     import_answers([str(prose)], "prose", folder / "prose")
-    with gzip.open(links, "rt", encoding="utf-8") as file:
-        answers = [json.loads(line) for line in file]
-    films = [answer["entity_id"] for answer in answers]
-    lists = [json.loads(answer["answer"])["links"] for answer in answers]
+    imported = folder / "links"
+    import_answers([str(links)], "links", imported, thresholds=Thresholds(form="names"))
+    answers = (
+        parse_answer(line, "links", INDIVIDUAL)
+        for _, line in numbered_lines(str(imported / "answers.jsonl"))
+    )
+    listed = [name_lists(answer, "item").lists[0] for answer in answers]
+    films = [one.entity_id for one in listed]
+    lists = [[name for name in one.names if isinstance(name, str)] for one in listed]
     versions = {
         "links": dict(zip(films, lists, strict=True)),
         "links_shuffled": dict(zip(films, shuffled_lists(lists), strict=True)),

@@ -37,7 +37,7 @@ from serving.deploy.rendering import (
     write_files,
 )
 from serving.deploy.settings import Deployment
-from serving.options import ExportOptions, RefreshOptions
+from serving.options import IN_PLACE_OF_THE_RUNS, ExportOptions, RefreshOptions
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -87,9 +87,7 @@ def add_export(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--out", required=True, metavar="BASE", help="model base path for the versions"
     )
-    add_field_options(
-        parser, Serving, ("augmented_dtype", "id_type"), stands_for="the run's serving"
-    )
+    add_field_options(parser, Serving, IN_PLACE_OF_THE_RUNS, stands_for="the run's serving")
     add_field_options(parser, ExportOptions, ("proof", "proof_samples", "card_part", "card_rows"))
     add_dry_run_option(parser, "load the run, and say which version would be written")
     add_json_option(parser)

@@ -283,6 +283,21 @@ def test_a_second_export_does_not_touch_the_first_ones_files(
     assert tf.saved_model.contains_saved_model(str(tmp_path / "1"))
 
 
+def test_a_finished_run_gets_a_largest_request(tmp_path: Path) -> None:
+    options = UNPROVEN.model_copy(update={"largest_request": 1000})
+    result = export_run(written_run("din", "none").folder.path, tmp_path, options)
+    score = tf.saved_model.load(result["path"]).signatures["serving_default"]
+    requests = raw_requests(tiny_scenario())
+    rows = {name: requests[name] for name in score.structured_input_signature[1]}
+
+    def times(many: int) -> dict[str, tf.Tensor]:
+        return {name: tf.repeat(values[:1], many, axis=0) for name, values in rows.items()}
+
+    assert score(**times(1000))["score"].shape == [1000]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 1000 values"):
+        score(**times(1001))
+
+
 def test_what_cannot_be_is_refused_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +308,8 @@ def test_what_cannot_be_is_refused_before_any_work(
     run = written_run("din", "hein").folder.path
     with pytest.raises(ConfigurationError, match="serving.id_type: .* user 'u1' is none"):
         export_run(run, tmp_path, ExportOptions(id_type="int64"))
+    with pytest.raises(ConfigurationError, match="serving.largest_request"):
+        export_run(run, tmp_path, ExportOptions(largest_request=999))
     monkeypatch.setattr(publishing, "MOST_WARMUP_REQUESTS", 3)
     with pytest.raises(ConfigurationError, match="signatures make .* warm-up requests"):
         export_run(run, tmp_path)

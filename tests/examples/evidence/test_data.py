@@ -99,6 +99,25 @@ def test_versions_of_the_links(source, tmp_path):
     assert len(prose) == FILMS
 
 
+def test_answers_are_read_where_generate_writes_them(source, tmp_path):
+    write_variant(source, Variant("all"), tmp_path / "packed")
+    for name in ("item_links", "item_prose"):
+        packed = source / f"answers/{name}.jsonl.gz"
+        lines = gzip.decompress(packed.read_bytes()).decode().splitlines()
+        packed.unlink()
+        declined = {**json.loads(lines[0]), "entity_id": "999", "answer": "As an AI, I cannot."}
+        packed.with_name(name).mkdir()
+        text = "\n".join([*lines, json.dumps(declined)])
+        (packed.with_name(name) / "answers.jsonl").write_text(text)
+    write_variant(source, Variant("all"), tmp_path / "generated")
+    for name in ("links.jsonl", "links_random.jsonl", "prose/answers.jsonl"):
+        packed, generated = (tmp_path / folder / name for folder in ("packed", "generated"))
+        assert packed.read_bytes() == generated.read_bytes()
+    for name in ("links", "prose"):
+        (letter,) = (tmp_path / f"generated/{name}/dead_letters.jsonl").read_text().splitlines()
+        assert json.loads(letter)["reason"] == "refusal"
+
+
 def test_a_world_of_music(tmp_path):
     counts = write_music(Variant("music", new_items=0.1), tmp_path)
     with (tmp_path / "plays.csv").open(newline="") as file:
@@ -131,5 +150,5 @@ def test_what_is_missing_is_named(source, tmp_path):
     ):
         source_folder("nowhere")
     (source / "answers/item_prose.jsonl.gz").unlink()
-    with pytest.raises(ConfigurationError, match="needs item_links.jsonl.gz and item_prose"):
+    with pytest.raises(ConfigurationError, match="needs item_links/answers.jsonl and item_prose"):
         write_variant(source, Variant("all"), tmp_path / "data")
