@@ -10,6 +10,7 @@ from typing import Any
 
 from preprocessing.answers.checks import AnswerText, Thresholds, placeholder, refusal, words_of
 from preprocessing.answers.record import Answer, RejectedAnswer, json_value
+from preprocessing.records.contract import COLLECTIVE
 
 LINKS, LIKED, DISLIKED = "links", "liked", "disliked"
 LISTS: Mapping[str, tuple[str, ...]] = {"item": (LINKS,), "user": (LIKED, DISLIKED)}
@@ -105,6 +106,23 @@ def name_lists(answer: Answer, entity: str | None = None, key: str = LINKS) -> N
             if isinstance(entry, list) and entry
         ]
     )
+
+
+def lists_for_links(answer: Answer, entity: str, factor: str | None) -> NameLists:
+    """The lists of an answer of a source with links, see `name_lists`.
+
+    Args:
+      answer: of the source.
+      entity: of the source.
+      factor: of the source.
+
+    Raises:
+      RejectedAnswer: there is no list, or an answer about a group does not say who is in it.
+    """
+    if answer.extraction == COLLECTIVE and answer.members is None:
+        detail = "no field 'members' says which items the answer lists names for"
+        raise RejectedAnswer("missing_field", detail)
+    return name_lists(answer, entity, factor or LINKS)
 
 
 def has_name_lists(answer: Answer) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from preprocessing.links.linking import (
     NamesOfAnswers,
     TitleCatalogue,
     count_by_how,
+    joined_tables,
     link_names,
     read_catalogue,
     read_links,
@@ -71,33 +72,79 @@ class KnownLinks:
             vectors=self.vectors.updated(graph_of_table(table), ()),
         )
 
+    def items_with_links(self) -> frozenset[str]:
+        """Items whose answers link them to something."""
+        how = self.table["how"].cast(pa.string())
+        linked = pc.is_in(how, value_set=pa.array(["exact", "alternative", "near", "year"]))
+        is_of_answer = pc.or_(linked, pc.is_valid(self.table["node"]))
+        return frozenset(pc.unique(self.table.filter(is_of_answer)["item"]).to_pylist())
+
     def extended(self, names: NamesOfAnswers) -> ExtendedLinks:
         """Takes answers in, in the place of those there were about the same items.
 
-        An item whose links are others than before gets a new row, all others keep theirs to the
-        bit. An item that names what no row is of has no vector.
+        An item whose links are others than before, or that had no row, gets a new row; all others
+        keep theirs to the bit. Mined links stay. An answer that links its item to nothing that has
+        a row leaves no trace: what was known of the item stays. Rows that come by these answers
+        count, too, whatever their order.
 
         Args:
           names: of answers of which each is about another item.
         """
         new = link_names(names, self.catalogue, self.settings)
-        asked = pa.array(names.ids, pa.string())
-        replaced = pc.is_in(self.table["item"].cast(pa.string()), value_set=asked)
-        kept = self.table.filter(pc.invert(replaced))
-        table = pa.concat_tables([kept, new]).unify_dictionaries().combine_chunks()
-        table = with_outside_nodes(table)
-        before = _links_of(self.table.filter(replaced))
-        after = _links_of(table.filter(pc.is_in(table["item"].cast(pa.string()), value_set=asked)))
-        changed = [item for item in names.ids if before[item] != after[item]]
-        graph = graph_of_table(table)
-        vectors = self.vectors.updated(graph, changed)
-        rows = pc.index_in(asked, value_set=vectors.items).to_numpy()  # every asked item is a node
+        links, rows, waiting = self, dict[str, np.ndarray](), list(names.ids)
+        while waiting:
+            found = links._with_answers(new, waiting)
+            usable = [item for item, row in found.rows.items() if row.any()]
+            if not usable:
+                break
+            if len(usable) < len(waiting):
+                found = links._with_answers(new, usable)
+            links = found.links
+            rows |= found.rows
+            waiting = [item for item in waiting if item not in rows]
+        of_names = np.zeros([len(names.ids), self.vectors.vectors.shape[1]], np.float32)
+        for number, item in enumerate(names.ids):
+            of_names[number] = rows.get(item, 0)
         return ExtendedLinks(
-            replace(self, table=table, vectors=vectors),
-            vectors.vectors[rows] * np.float32(vectors.scale),
+            links,
+            of_names,
             count_by_how(new),
-            vectors.drift(graph),
+            links.vectors.drift(graph_of_table(links.table)),
         )
+
+    def _with_answers(self, new: pa.Table, items: Sequence[str]) -> _Extension:
+        """The same with the rows of a table of new links that are about some items."""
+        asked = pa.array(items, pa.string())
+
+        def about_asked(table: pa.Table) -> pa.Array:
+            return pc.is_in(table["item"].cast(pa.string()), value_set=asked)
+
+        is_mined = pc.equal(self.table["how"].cast(pa.string()), "mined")
+        stays = pc.invert(pc.or_(about_asked(self.table), is_mined))
+        parts = self.table.filter(stays), new.filter(about_asked(new)), self.table.filter(is_mined)
+        table = with_outside_nodes(joined_tables(parts))
+        before, after = (_links_of(each.filter(about_asked(each))) for each in (self.table, table))
+        places = pc.fill_null(pc.index_in(asked, value_set=self.vectors.items), -1).to_numpy()
+        has_row = (places >= 0) & self.vectors.vectors[places].any(axis=1)
+        changed = [
+            item
+            for item, known in zip(items, has_row, strict=True)
+            if not known or before[item] != after[item]
+        ]
+        vectors = self.vectors.updated(graph_of_table(table), changed)
+        rows = pc.index_in(asked, value_set=vectors.items).to_numpy()  # every asked item is a node
+        own = vectors.vectors[rows] * np.float32(vectors.scale)
+        return _Extension(
+            replace(self, table=table, vectors=vectors), dict(zip(items, own, strict=True))
+        )
+
+
+@dataclass(frozen=True)
+class _Extension:
+    """Links with some further answers, and the rows of the items that these are about."""
+
+    links: KnownLinks
+    rows: dict[str, np.ndarray]
 
 
 def read_known_links(folder: str, settings: Links) -> KnownLinks:
@@ -121,7 +168,7 @@ class ExtendedLinks:
     Attributes:
       links: the source now.
       rows: [answers, width] float32, knowledge vectors of the items that the answers are about;
-        zeros where an item has none.
+        zeros where an item has none, and its answer left no trace.
       counts: names of the answers by what became of them.
       drift: how far all rows are from those of a computation anew, see `LinkVectors.drift`.
     """

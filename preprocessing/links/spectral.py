@@ -30,7 +30,7 @@ _RANK_DECAY = 0.05
 _DAMPING = 0.9
 _TOLERANCE = 3e-4
 _MAXIMUM_PRODUCTS = 150
-_SMALLEST_DIVISOR = 1e-3
+_SMALLEST_DIVISOR = 0.1
 _COLUMNS = 32
 _MOST_ENTRIES = 1 << 31
 """Indices of more do not fit into 32 bits, which SciPy's graphs need."""
@@ -178,7 +178,10 @@ class LinkVectors:
         the graph any more are dropped.
 
         A new node whose neighbours have no row gets none. Neither does anything but zeros come
-        into a dimension whose eigenvalue is 0, which has no extension.
+        into a dimension whose eigenvalue is below 0.1 in size, by which a division would multiply
+        whatever the neighbours' rows lack. As no row of orthonormal eigenvectors is longer than 1,
+        a row u_i that is longer is shortened to that, so that one extension after another ends in
+        no number that is not finite.
 
         Args:
           graph: the graph now; its nodes may stand in another order.
@@ -198,7 +201,9 @@ class LinkVectors:
         divisors = np.where(
             np.abs(self.eigenvalues) < _SMALLEST_DIVISOR, np.inf, self.eigenvalues
         ).astype(np.float32)
-        vectors[rows] = (_normalised(graph, rows) @ vectors) / divisors
+        extended = (_normalised(graph, rows) @ vectors) / divisors
+        longest = np.linalg.norm(extended * _lengths(self.eigenvalues), axis=1, keepdims=True)
+        vectors[rows] = extended / np.maximum(longest, 1)
         return replace(
             self,
             items=graph.items,
@@ -230,7 +235,7 @@ class LinkVectors:
             images = panel * values.astype(np.float32)
             missing += float(np.square(matrix @ panel - images, dtype=np.float64).sum())
             whole += float(np.square(images, dtype=np.float64).sum())
-        return float(np.sqrt(missing / whole))
+        return float(np.sqrt(missing / whole)) if whole else 0.0
 
     def write(self, path: str) -> None:
         """Writes an Arrow file: equal vectors make equal bytes."""

@@ -23,7 +23,7 @@ from configs.knowledge import Links, SourceAnswers
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from preprocessing.answers.checks import Duplicates
-from preprocessing.answers.names import LINKS, NameLists, name_lists
+from preprocessing.answers.names import LINKS, NameLists, lists_for_links
 from preprocessing.answers.reading import AnswerFile, SourceReader, answer_files
 from preprocessing.answers.record import (
     Answer,
@@ -62,7 +62,7 @@ from preprocessing.links.linking import (
 from preprocessing.links.mining import TitleMentions
 from preprocessing.links.titles import known_years
 from preprocessing.names import require_plain_name
-from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
+from preprocessing.records.contract import INDIVIDUAL
 from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.layout import StepDirectory, WorkDirectory, settings_of_records
 from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
@@ -357,10 +357,7 @@ class _Answers:
         forgotten = Forgotten.of(self.scenario.work_dir)
 
         def read(answer: Answer) -> NameLists:
-            if answer.extraction == COLLECTIVE and answer.members is None:
-                detail = "no field 'members' says which items the answer lists names for"
-                raise RejectedAnswer("missing_field", detail)
-            return name_lists(answer, described.entity, described.factor or LINKS)
+            return lists_for_links(answer, described.entity, described.factor)
 
         for answer, answer_lists in self._accepted(source, read):
             by_entity: dict[str, dict[str, Sequence[object]]] = {}

@@ -15,7 +15,7 @@ from configs.knowledge import Links, SourceAnswers
 from configs.loading import ConfigurationError
 from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.formats import Expected
-from preprocessing.answers.names import LINKS, name_lists
+from preprocessing.answers.names import LINKS, lists_for_links
 from preprocessing.answers.reading import choose_formats, examine
 from preprocessing.answers.record import Answer, Location, RejectedAnswer
 from preprocessing.answers.texts import AnswerTexts, answer_texts
@@ -40,6 +40,7 @@ REASONS: Mapping[str, str] = {
     "unknown_group": "a collective answer about a group that no answer of the model is of",
     "vectors_only": "the source's vectors were made elsewhere: bring vectors, not answers",
     "no_links": "the answer names no item that has links",
+    "has_links": "an answer about a group, and the item has links already",
 }
 """Reasons of a refresh alone; all others are those of `preprocessing import` and `encode`."""
 
@@ -56,6 +57,7 @@ class Entry:
       text: to be encoded; None where there is a vector, or names.
       vector: made elsewhere; None where there is an answer.
       names: of items, that the answer lists; None where it lists none.
+      of_group: whether the answer is about a group, of which this is a member.
     """
 
     location: Location
@@ -65,6 +67,7 @@ class Entry:
     text: str | None = None
     vector: np.ndarray | None = None
     names: Sequence[object] | None = None
+    of_group: bool = False
 
 
 @dataclass
@@ -77,11 +80,25 @@ class IncomingRecords:
       locations: every record read.
       entries: what the sound ones say, in the order of the records.
       rejections: record -> reason and detail, the first one found.
+      left_out: record, reason and detail of members for which an answer about a group is of no use.
     """
 
     locations: list[Location] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     rejections: dict[Location, tuple[str, str]] = field(default_factory=dict)
+    left_out: list[tuple[Location, str, str]] = field(default_factory=list)
+
+    def reject_entry(self, entry: Entry, reason: str, detail: str) -> None:
+        """Notes why an entry is of no use, and which member of a group it is about."""
+        if entry.of_group:
+            self.reject_member(entry.location, reason, f"'{entry.entity_id}': {detail}")
+        else:
+            self.reject(entry.location, reason, detail)
+
+    def reject_member(self, location: Location, reason: str, detail: str) -> None:
+        """Notes why an answer about a group is of no use for one of its members."""
+        self.left_out.append((location, reason, detail))
+        self.reject(location, reason, detail)
 
     def reject(self, location: Location, reason: str, detail: str) -> None:
         """Notes why a record, or one of its entries, is of no use."""
@@ -98,7 +115,7 @@ class IncomingRecords:
         for entry in self.entries:
             entity = description.sources[entry.source].entity
             if not entry.collective and forgotten.has(entity, entry.entity_id):
-                self.reject(entry.location, "forgotten", f"the {entity} was forgotten")
+                self.reject_entry(entry, "forgotten", f"the {entity} was forgotten")
             else:
                 kept.append(entry)
         self.entries = kept
@@ -111,11 +128,13 @@ class IncomingRecords:
         """
         rejected = self.rejected(used)
         reasons = Counter(reason for reason, _ in rejected.values())
+        members = Counter(reason for _, reason, _ in self._members_left_out(used))
         return {
             "read": len(self.locations),
             "accepted": len(self.locations) - len(rejected),
             "rejected": len(rejected),
             "rejected_by_reason": dict(sorted(reasons.items())),
+            "members_left_out": dict(sorted(members.items())),
         }
 
     def rejected(self, used: Sequence[Entry]) -> dict[Location, tuple[str, str]]:
@@ -126,6 +145,15 @@ class IncomingRecords:
             for location in self.locations
             if location not in accepted
         }
+
+    def letters(self, used: Sequence[Entry]) -> list[tuple[Location, str, str]]:
+        """Record, reason and detail of rejected records, and of members left out of others."""
+        rejected = [(location, *why) for location, why in self.rejected(used).items()]
+        return [*rejected, *self._members_left_out(used)]
+
+    def _members_left_out(self, used: Sequence[Entry]) -> list[tuple[Location, str, str]]:
+        accepted = {entry.location for entry in used}
+        return [left_out for left_out in self.left_out if left_out[0] in accepted]
 
 
 @dataclass(frozen=True)
@@ -228,10 +256,18 @@ def _add_answer(
         return
     try:
         if described.links is not None:
+            found = lists_for_links(answer, described.entity, described.factor)
+            of_group = answer.members is not None
             records.entries += [
-                Entry(location, source, False, listed.entity_id, names=listed.names)
-                for listed in name_lists(answer, described.entity, described.factor or LINKS).lists
+                Entry(location, source, False, each.entity_id, names=each.names, of_group=of_group)
+                for each in found.lists
             ]
+            for reason, members in (
+                ("member_left_out", found.left_out),
+                ("unknown_member", found.unknown),
+            ):
+                for member in members:
+                    records.reject_member(location, reason, repr(member))
         else:
             text = texts.to_encode(answer).text
             collective = answer.extraction == COLLECTIVE
@@ -338,6 +374,8 @@ def link_entries(
 ) -> tuple[list[Entry], np.ndarray, ExtendedLinks]:
     """Gives every entry of a source of links its knowledge vector.
 
+    An answer about a group counts for members that no answer has linked yet.
+
     Args:
       entries: of the source, each about another item.
       settings: of the source.
@@ -351,19 +389,30 @@ def link_entries(
     Raises:
       CommandError: a file is missing or damaged.
     """
-    names = NamesOfAnswers()
+    known = read_known_links(str(folder), settings)
+    has_groups = any(entry.of_group for entry in entries)
+    linked = known.items_with_links() if has_groups else frozenset()
+    names, asked = NamesOfAnswers(), []
     for entry in entries:
-        names.add(entry.entity_id, entry.location, {LINKS: entry.names or ()}, settings.most_names)
-    extended = read_known_links(str(folder), settings).extended(names)
+        if entry.of_group and entry.entity_id in linked:
+            records.reject_entry(entry, "has_links", "an answer about it comes before its group's")
+        else:
+            asked.append(entry)
+            lists = {LINKS: entry.names or ()}
+            names.add(entry.entity_id, entry.location, lists, settings.most_names)
+    extended = known.extended(names)
     vectors = extended.rows.astype(np.float16)
     usable = []
-    for row, entry in enumerate(entries):
-        if vectors[row].any():
+    for row, entry in enumerate(asked):
+        problem = problem_of(vectors[row])
+        if problem is None:
             usable.append(row)
+        elif extended.rows[row].any():
+            records.reject_entry(entry, *problem)
         else:
             detail = f"none of its {len(entry.names or ())} names is of an item with links"
-            records.reject(entry.location, "no_links", detail)
-    return [entries[row] for row in usable], vectors[usable], extended
+            records.reject_entry(entry, "no_links", detail)
+    return [asked[row] for row in usable], vectors[usable], extended
 
 
 def encode_entries(

@@ -327,14 +327,15 @@ class VersionKnowledge:
     def usable(self, records: IncomingRecords) -> dict[str, list[Entry]]:
         """Entries that the version has a place for, by source; the others are rejected.
 
-        Of several entries of one source about the same entity or group the first one counts.
+        Of several entries of one source about the same entity or group the first one counts, and
+        those of answers about a group of which it is a member come last.
         """
         first: dict[tuple[str, bool, str], Location] = {}
         groups = {
             source: set(entities.group_ids.tolist()) for source, entities in self.entities.items()
         }
         entries_of_source: dict[str, list[Entry]] = {source: [] for source in self.entities}
-        for entry in records.entries:
+        for entry in sorted(records.entries, key=lambda entry: entry.of_group):
             if entry.collective and entry.entity_id not in groups[entry.source]:
                 detail = (
                     f"no entity of source '{entry.source}' belongs to the group, or it had no "
@@ -343,10 +344,10 @@ class VersionKnowledge:
                 records.reject(entry.location, "unknown_group", detail)
             elif not entry.collective and not self._can_be_asked_for(entry.entity_id):
                 detail = "requests write ids as whole numbers, and this is none"
-                records.reject(entry.location, "invalid_entity_id", detail)
+                records.reject_entry(entry, "invalid_entity_id", detail)
             elif (key := (entry.source, entry.collective, entry.entity_id)) in first:
                 detail = f"same entity as record {first[key].line} of {first[key].file}"
-                records.reject(entry.location, "duplicate_entity", detail)
+                records.reject_entry(entry, "duplicate_entity", detail)
             else:
                 first[key] = entry.location
                 entries_of_source[entry.source].append(entry)

@@ -223,7 +223,6 @@ def _rewritten(folder: Path) -> Callable[[str, list[str]], set[str]]:
 DEAD_LETTERS = "refresh_dead_letters.jsonl"
 
 Encoded = dict[str, tuple[Sequence[Entry], np.ndarray]]
-Rejected = Mapping[Location, tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -258,7 +257,8 @@ def refresh(request: RefreshRequest) -> dict[str, Any]:
 
     Returns:
       `path` and `version`, those of the base version when nothing was written (`written` says so);
-      `answers`: `read`, `accepted`, `rejected`, `rejected_by_reason` of records; coverage of
+      `answers`: `read`, `accepted`, `rejected`, `rejected_by_reason` of records, and of accepted
+      ones about groups `members_left_out`, by reason; coverage of
       `items`, `users` and each of `sources`, `before` and `after`; `changed_rows`, knowledge rows
       that changed or joined, all sources together; `forgotten`, `items` and `users` that were;
       `new_items`, `new_users`; `unread_groups`, accepted answers about groups whose members all
@@ -296,7 +296,7 @@ def _refresh(request: RefreshRequest) -> dict[str, Any]:
         "version": version.number,
         "written": False,
         "answers": records.summary(used),
-        "dead_letters": _write_dead_letters(request, records.rejected(used)),
+        "dead_letters": _write_dead_letters(request, records.letters(used)),
     }
     _refuse_useless(records, result)
     unread_groups = knowledge.unread_groups(used)
@@ -405,15 +405,17 @@ def _report_of_links(
     }
 
 
-def _write_dead_letters(request: RefreshRequest, rejected: Rejected) -> str | None:
-    if not rejected or (request.dry_run and request.dead_letters is None):
+def _write_dead_letters(
+    request: RefreshRequest, letters: Sequence[tuple[Location, str, str]]
+) -> str | None:
+    if not letters or (request.dry_run and request.dead_letters is None):
         return None
     path = request.dead_letters or request.base / DEAD_LETTERS
     write_dead_letters(
         path,
         (
             dead_letter(location.file, location.line, reason, detail)
-            for location, (reason, detail) in rejected.items()
+            for location, reason, detail in letters
         ),
     )
     say(f"rejected records: {path}")
@@ -487,6 +489,9 @@ def _say_result(result: Mapping[str, Any], dry_run: bool) -> None:
     )
     for reason, number in counts["rejected_by_reason"].items():
         say(f"  {number:>8,}  {reason}: {REASONS.get(reason) or meaning_of(reason)}")
+    for reason, number in counts["members_left_out"].items():
+        told = REASONS.get(reason) or meaning_of(reason)
+        say(f"  {number:>8,}  members of groups, {reason}: {told}")
     for entity in ("items", "users"):
         before, after = result[entity]["before"], result[entity]["after"]
         said = ", ".join(f"{kind} {before[kind]:,} -> {after[kind]:,}" for kind in before)

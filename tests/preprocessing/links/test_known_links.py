@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from configs.command_line import CommandError
 from preprocessing.answers.record import Location
 from preprocessing.encode import encode
 from preprocessing.links.known_links import KnownLinks, read_known_links
-from preprocessing.links.linking import NamesOfAnswers
+from preprocessing.links.linking import NamesOfAnswers, TitleCatalogue
+from tests.preprocessing.links.conftest import answer, write_answers
 
 FOLDER = "work/knowledge/links"
 
@@ -50,7 +52,10 @@ def test_new_and_changed_answers_get_rows_from_their_neighbours(known):
     )
     matrix = 1 / np.sqrt(degree["100"] * degree["3"]) * row_of(known, "3")
     hill = 1 / 1.05 / np.sqrt(degree["100"] * degree["6"]) * row_of(known, "6")
-    expected = (matrix + hill) / known.vectors.eigenvalues * known.vectors.scale
+    values = known.vectors.eigenvalues
+    reached = np.abs(values) > 0.1
+    assert reached.tolist() == [True] * 4 + [False]
+    expected = np.where(reached, (matrix + hill) / values, 0) * known.vectors.scale
     assert degree["100"] == pytest.approx(1 + 1 / 1.05)
     np.testing.assert_allclose(extended.rows[0], expected, rtol=1e-5, atol=1e-6)
     assert extended.rows.any(axis=1).all() and extended.rows.dtype == np.float32
@@ -71,11 +76,77 @@ def test_an_answer_that_links_to_the_same_changes_nothing(known):
 
 
 def test_a_name_outside_becomes_a_node_when_it_is_shared(known):
-    extended = known.extended(names_of({"4": ["Game, The"], "100": ["The Game (1997)"]}))
+    answers = {"4": ["Game, The", "Matrix"], "100": ["The Game (1997)", "Zodiac"]}
+    extended = known.extended(names_of(answers))
     assert extended.links.vectors.outside.to_pylist() == ["charade", "game"]
-    assert not extended.rows[1].any()  # its only neighbour is new itself
-    later = extended.links.extended(names_of({"101": ["The Game", "The Matrix"]}))
+    assert extended.rows.any(axis=1).all() and row_of(extended.links, "game").any()
+    later = extended.links.extended(names_of({"101": ["The Game"]}))
     assert later.rows.any()
+
+
+def test_an_answer_that_links_to_nothing_known_leaves_no_trace(known):
+    useless = {"5": ["Nobody knows this"], "100": ["Nobody knows this"], "101": ["Heat"]}
+    useful = {"102": ["Seven", "Heat"]}
+    extended = known.extended(names_of(useless | useful))
+    assert extended.rows.any(axis=1).tolist() == [False, False, False, True]
+    alone = known.extended(names_of(useful))
+    assert extended.links.table.to_pylist() == alone.links.table.to_pylist()
+    np.testing.assert_array_equal(extended.links.vectors.vectors, alone.links.vectors.vectors)
+    np.testing.assert_array_equal(row_of(extended.links, "5"), row_of(known, "5"))
+    assert extended.counts["names"] == 5 and extended.drift == alone.drift
+    nothing = known.extended(names_of(useless))
+    assert not nothing.rows.any() and nothing.links.table.equals(known.table)
+
+
+def test_the_order_of_answers_decides_nothing(known):
+    years = np.append(known.catalogue.years, [1995, 1973])
+    ids = pa.array([*known.catalogue.ids.to_pylist(), "10", "11"])
+    titles = pa.array([*known.catalogue.titles.to_pylist(), "Heat", "Badlands"])
+    known = replace(known, catalogue=TitleCatalogue(ids, titles, years))
+    answers = {"10": ["Badlands"], "100": ["Heat"], "11": ["The Matrix"]}
+    extended = known.extended(names_of(answers))
+    assert extended.rows.any(axis=1).all()
+    backwards = known.extended(names_of(dict(reversed(answers.items()))))
+    np.testing.assert_array_equal(extended.rows, backwards.rows[::-1])
+    one_by_one = known
+    for item in ("11", "10", "100"):
+        last = one_by_one.extended(names_of({item: answers[item]}))
+        one_by_one = last.links
+    np.testing.assert_array_equal(extended.rows[1], last.rows[0])
+
+
+def test_an_item_without_a_row_gets_one_by_the_same_links_later(known):
+    vectors = replace(known.vectors, vectors=known.vectors.vectors.copy())
+    vectors.vectors[vectors.items.to_pylist().index("6")] = 0
+    same = names_of({"6": ["Sabrina (1995)", "charade", "Matrix", "Seven"]})
+    assert replace(known, vectors=vectors).extended(same).rows.any()
+
+
+def test_mined_links_stay_beside_those_of_a_new_answer(scenario, folder):
+    prose = [answer("100", "As good as The Matrix and Notting Hill.", "item")]
+    write_answers(folder / "prose.jsonl", prose)
+    wanted = scenario(
+        **{
+            "knowledge.answers.links.links.dimension": 5,
+            "knowledge.answers.links.links.mine": ["item"],
+        }
+    )
+    encode(wanted, sources=["links"])
+    known = read_known_links(FOLDER, wanted.knowledge.answers["links"].links)
+
+    def links_of_the_item(links: KnownLinks) -> list[tuple[str, str]]:
+        rows = links.table.to_pylist()
+        return sorted((row["linked"], row["how"]) for row in rows if row["item"] == "100")
+
+    assert links_of_the_item(known) == [("3", "mined"), ("6", "mined")]
+    assert "100" not in known.items_with_links() and "6" in known.items_with_links()
+    extended = known.extended(names_of({"100": ["Seven", "The Matrix"]}))
+    assert links_of_the_item(extended.links) == [
+        ("3", "exact"), ("4", "exact"), ("6", "mined"),
+    ]  # fmt: skip
+    again = extended.links.extended(names_of({"100": ["Seven", "The Matrix"]}))
+    np.testing.assert_array_equal(again.rows, extended.rows)
+    assert again.links.table.equals(extended.links.table)
 
 
 def test_what_is_kept_can_be_read_again_and_extended_the_same(known, tmp_path: Path):
@@ -85,7 +156,7 @@ def test_what_is_kept_can_be_read_again_and_extended_the_same(known, tmp_path: P
     read = read_known_links(str(tmp_path), known.settings)
     second = read.extended(names_of({"102": ["Seven", "Charade"], **names}))
     np.testing.assert_array_equal(second.rows[1:], first.rows)
-    np.testing.assert_array_equal(second.rows[0] == 0, np.zeros(5, bool))
+    np.testing.assert_array_equal(second.rows[0] != 0, np.abs(known.vectors.eigenvalues) > 0.1)
 
 
 @pytest.mark.parametrize("name", ["links.parquet", "titles.parquet", "link_vectors.arrow"])

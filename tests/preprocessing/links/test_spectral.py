@@ -276,6 +276,36 @@ def test_item_that_loses_its_links_loses_its_vector() -> None:
     assert updated.vectors.any(axis=1).tolist() == [True, True, False]
 
 
+def test_a_dimension_of_a_small_eigenvalue_is_not_extended() -> None:
+    vectors = spectral_vectors(graph_of(PATH, items=3), dimension=3)
+    vectors = replace(vectors, eigenvalues=np.array([1, 0.11, -0.09]))
+    updated = vectors.updated(graph_of([*PATH, (3, 0, 0)], items=4), [])
+    assert (updated.vectors[3] != 0).tolist() == [True, True, False]
+
+
+def test_one_extension_after_another_stays_finite() -> None:
+    """Of few items, whose eigenvectors are many and small: no row u_i is longer than 1."""
+    random = np.random.default_rng(0)
+    ends = random.integers(0, 60, [60 * 6, 2])
+    links = [(one, other, 0) for one, other in ends]
+    vectors = spectral_vectors(graph_of(links, items=60), dimension=128)
+    for _ in range(30):
+        ends = np.where(
+            random.random([len(ends), 1]) < 0.25, random.integers(0, 60, ends.shape), ends
+        )
+        links = [(one, other, 0) for one, other in ends]
+        changed = [f"i{item}" for item in random.choice(60, 15, replace=False)]
+        vectors = vectors.updated(graph_of(links, items=60), changed)
+    lengths = np.linalg.norm(vectors.vectors * np.sqrt(1 - 0.9 * vectors.eigenvalues), axis=1)
+    assert np.isfinite(lengths).all() and lengths.max() <= 1 + 1e-5
+
+
+def test_rows_of_which_none_is_left_do_not_drift() -> None:
+    vectors = spectral_vectors(graph_of(PATH, items=3), dimension=2)
+    nothing = vectors.updated(graph_of([(3, 4, 0)], items=5), ["i0", "i1", "i2"])
+    assert not nothing.vectors.any() and nothing.drift(graph_of([(3, 4, 0)], items=5)) == 0
+
+
 def test_names_are_no_items() -> None:
     """A new name outside the catalogue gets its items' row, not that of an item called like it."""
     links = np.array(PATH).T

@@ -45,6 +45,7 @@ def test_a_record_is_accepted_when_any_of_its_entries_is_used() -> None:
         "accepted": 1,
         "rejected": 3,
         "rejected_by_reason": {"too_short": 2, "zero_vector": 1},
+        "members_left_out": {},
     }
     assert records.rejected([entries[1]])[places[1]] == ("zero_vector", "of mood")
 

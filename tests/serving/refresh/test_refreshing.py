@@ -240,6 +240,7 @@ def test_what_is_said_adds_up() -> None:
         "accepted": 7,
         "rejected": 0,
         "rejected_by_reason": {},
+        "members_left_out": {},
     }
     # One row for each answer; 41 of 62 items had one of their own, 20 a group's, one none.
     assert result["changed_rows"] == 7
@@ -602,6 +603,7 @@ def test_answers_that_name_items_extend_the_links(tmp_path: Path) -> None:
         "accepted": 3,
         "rejected": 2,
         "rejected_by_reason": {"no_links": 1, "no_list": 1},
+        "members_left_out": {},
     }
     assert (result["changed_rows"], result["new_items"], result["written"]) == (2, 1, True)
     assert result["items"]["after"]["individual"] == result["items"]["before"]["individual"] + 1
@@ -642,6 +644,47 @@ def test_answers_that_name_items_extend_the_links(tmp_path: Path) -> None:
     assert again["version"] == 3 and again["links"]["links"]["linked"]["exact"] == 1
     with pytest.raises(ConfigurationError, match="graph of links"):
         refresh(RefreshRequest(base, vectors=["vectors.npz"], source="links"))
+
+
+def test_an_answer_about_a_group_counts_for_items_without_links(tmp_path: Path) -> None:
+    run, base = links_run(tmp_path), tmp_path / "base"
+    export_refreshable(run, base)
+    lists = {"1": ["Film 40"], "2": ["Film 30"], "3": ["Film 1"], "5": ["Film 2"]}
+    members = ["5", "60", NEW_ITEM, "7"]
+    group = answer("links", "g1", json.dumps({"links": lists}), "collective")
+    own = json.dumps({"links": ["Film 9"]})
+    result = refreshed(
+        base,
+        [
+            {**group, "members": members},
+            answer("links", NEW_ITEM, own),
+            answer("links", "g2", own, "collective"),
+        ],
+    )
+    assert result["answers"] == {
+        "read": 3,
+        "accepted": 2,
+        "rejected": 1,
+        "rejected_by_reason": {"missing_field": 1},
+        "members_left_out": {
+            "duplicate_entity": 1, "has_links": 1, "member_left_out": 1, "unknown_member": 1,
+        },
+    }  # fmt: skip
+    assert (result["changed_rows"], result["new_items"]) == (2, 1)
+    letters = Path(result["dead_letters"]).read_text(encoding="utf-8").splitlines()
+    assert sorted((letter["line"], letter["reason"]) for letter in map(json.loads, letters)) == [
+        (1, "duplicate_entity"), (1, "has_links"), (1, "member_left_out"), (1, "unknown_member"),
+        (3, "missing_field"),
+    ]  # fmt: skip
+    settings = run.scenario.knowledge.answers["links"].links
+    links = [
+        read_known_links(str(RefreshFolder(base / version).encoder("links")), settings)
+        for version in ("1", "2")
+    ]
+    before, after = (
+        {(row["item"], row["linked"]) for row in known.table.to_pylist()} for known in links
+    )
+    assert after - before == {("60", "30"), (NEW_ITEM, "9")} and before < after
 
 
 def _list_of(text: str) -> list[object]:
