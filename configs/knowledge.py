@@ -87,6 +87,19 @@ class Links(Section):
     dimension: int = Field(
         128, ge=2, description="width of the knowledge vectors, eigenvectors of the graph of links"
     )
+    damping: Annotated[float, Role.LATER] = Field(
+        0.9,
+        gt=0,
+        lt=1,
+        description="how far vectors look along links: the nearer to 1, the more links of links",
+    )
+    smoothness: Annotated[float, Role.LATER] = Field(
+        1.0,
+        ge=1,
+        le=4,
+        description="of vectors over the graph of links: the larger, the less a single link counts "
+        "beside what many share",
+    )
 
     @field_validator("until", mode="before")
     @classmethod

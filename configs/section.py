@@ -112,6 +112,7 @@ class Role(enum.Enum):
     """
 
     NO_RECORDS = "no example, link or vector that preprocessing writes depends on it"
+    LATER = "it came later, and work from before is as with its default"
     NO_TRAINING = "a trained model does not depend on it"
     INPUTS = "the prepared features and labels of examples depend on it"
     INPUT_NAMES = "they depend on the names that it maps, not on their values"

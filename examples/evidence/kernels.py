@@ -439,13 +439,10 @@ def blended_vectors(
 def reaching_vectors(
     links: LinkVectors, dimension: int, damping: float, smoothness: float
 ) -> np.ndarray:
-    """Vectors whose products are (I - damping S)^-smoothness, where those of `links` are (0.9, 1).
-
-    The Matern kernel on a graph (Borovitskiy et al., "Matern Gaussian Processes on Graphs", 2021),
-    of S = I - L with L the normalised Laplacian.
+    """The vectors that `spectral_vectors` would make with another damping and smoothness.
 
     Args:
-      links: vectors and eigenvalues of S.
+      links: vectors of the graph, as many at least.
       dimension: leading eigenpairs that are taken.
       damping: the nearer to 1, the farther links of links reach.
       smoothness: the larger, the less a single link counts beside what many share.
@@ -453,10 +450,8 @@ def reaching_vectors(
     Returns:
       [nodes, dimension].
     """
-    values = links.eigenvalues[:dimension]
-    return links.vectors[:, :dimension] * (
-        (1 - 0.9 * values) ** 0.5 * (1 - damping * values) ** (-smoothness / 2)
-    )
+    reaching = replace(links, damping=damping, smoothness=smoothness)
+    return (links.vectors * (links.lengths / reaching.lengths))[:, :dimension]
 
 
 def neighbour_vectors(

@@ -43,6 +43,7 @@ _STRONG_LANDMARKS = (
     "collaborative_title_genres_links_128_landmarks",
 )
 _OVER_TITLES = ("title_genres", "links_title_genres")
+_LINKED = ("links", "links_title_genres", "collaborative_title_genres_links")
 
 ALL = "all"
 """Stands for the backbone where several are compared together."""
@@ -347,6 +348,13 @@ PARTS = {
         pairs=(*zip(_STRONG, _STRONG_LANDMARKS, strict=True), _STRONG, _STRONG_LANDMARKS),
         slices=("item_popularity", "user_activity"),
         sliced_arm="collaborative_title_genres_links_128_landmarks",
+    ),
+    "smoothness": Part(
+        "Vectors of links, seen as a smoother graph: do they know more?",
+        ("none", *_LINKED, *(f"{arm}_smooth" for arm in _LINKED)),
+        pairs=tuple((arm, f"{arm}_smooth") for arm in _LINKED),
+        slices=("item_popularity", "user_activity"),
+        sliced_arm="links_title_genres_smooth",
     ),
     "extraction": Part(
         "One answer about each film, or one about each group of films?",

@@ -84,7 +84,9 @@ def make_link_vectors(scenario: Scenario, source: str, folder: str) -> MadeVecto
     table = read_links(linked / LINKS_FILE)
     graph = graph_of_table(table)
     try:
-        vectors = spectral_vectors(graph, settings.dimension)
+        vectors = spectral_vectors(
+            graph, settings.dimension, damping=settings.damping, smoothness=settings.smoothness
+        )
     except CommandError as error:
         raise CommandError(f"knowledge.answers.{source}: {error}") from error
     KnownLinks(settings, read_catalogue(linked / TITLES_FILE), table, vectors).write(folder)

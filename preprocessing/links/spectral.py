@@ -4,10 +4,13 @@ An item that an LLM names together with another is linked to it. With weight 1 /
 a link (rank 0 is the name that came first), links of both directions added into A, and D the sums
 of its rows,
 
-    S = D^-1/2 A D^-1/2,    S u_k = w_k u_k,    v_ik = u_ik (1 - 0.9 w_k)^-1/2
+    S = D^-1/2 A D^-1/2,    S u_k = w_k u_k,    v_ik = u_ik (1 - d w_k)^-s/2
 
-for the largest eigenvalues w_k. Inner products of the rows v_i are the kernel (I - 0.9 S)^-1 of
-walks along links, cut off at the leading eigenpairs; the cut is what makes it say who loves what.
+for the largest eigenvalues w_k. Inner products of the rows v_i are the kernel (I - d S)^-s, cut off
+at the leading eigenpairs; the cut is what makes it say who loves what. With damping d = 0.9 and
+smoothness s = 1 that is the kernel of walks along links. With others it is a Matern kernel on the
+graph (Borovitskiy et al., "Matern Gaussian Processes on Graphs", 2021) of S = I - L, where L is the
+normalised Laplacian.
 """
 
 from __future__ import annotations
@@ -27,7 +30,6 @@ from preprocessing import storage
 from preprocessing.links.eigenpairs import leading_eigenpairs
 
 _RANK_DECAY = 0.05
-_DAMPING = 0.9
 _TOLERANCE = 3e-4
 _MAXIMUM_PRODUCTS = 150
 _SMALLEST_DIVISOR = 0.1
@@ -159,6 +161,8 @@ class LinkVectors:
       degrees: [nodes] float64, of the graph whose rows these are.
       scale: a power of two that gives the rows a root mean square length near 1, chosen when they
         were computed; in a large graph they are too short for float16 without it.
+      damping: d.
+      smoothness: s.
     """
 
     items: pa.Array
@@ -168,6 +172,14 @@ class LinkVectors:
     residuals: np.ndarray
     degrees: np.ndarray
     scale: float
+    damping: float = 0.9
+    smoothness: float = 1.0
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """u_ik / v_ik of each dimension, float32 [width]."""
+        damped = 1 - self.damping * self.eigenvalues
+        return (damped ** (self.smoothness / 2)).astype(np.float32)
 
     def updated(self, graph: LinkGraph, changed: Collection[str]) -> LinkVectors:
         """Rows for a graph that has changed since, without recomputing: an out-of-sample extension.
@@ -202,7 +214,7 @@ class LinkVectors:
             np.abs(self.eigenvalues) < _SMALLEST_DIVISOR, np.inf, self.eigenvalues
         ).astype(np.float32)
         extended = (_normalised(graph, rows) @ vectors) / divisors
-        longest = np.linalg.norm(extended * _lengths(self.eigenvalues), axis=1, keepdims=True)
+        longest = np.linalg.norm(extended * self.lengths, axis=1, keepdims=True)
         vectors[rows] = extended / np.maximum(longest, 1)
         return replace(
             self,
@@ -230,9 +242,9 @@ class LinkVectors:
         matrix = _normalised(graph)
         missing = whole = 0.0
         for start in range(0, len(self.eigenvalues), _COLUMNS):
-            values = self.eigenvalues[start : start + _COLUMNS]
-            panel = self.vectors[:, start : start + _COLUMNS] * _lengths(values)
-            images = panel * values.astype(np.float32)
+            columns = slice(start, start + _COLUMNS)
+            panel = self.vectors[:, columns] * self.lengths[columns]
+            images = panel * self.eigenvalues[columns].astype(np.float32)
             missing += float(np.square(matrix @ panel - images, dtype=np.float64).sum())
             whole += float(np.square(images, dtype=np.float64).sum())
         return float(np.sqrt(missing / whole)) if whole else 0.0
@@ -243,6 +255,8 @@ class LinkVectors:
             "values": self.eigenvalues.tolist(),
             "residuals": self.residuals.tolist(),
             "scale": self.scale,
+            "damping": self.damping,
+            "smoothness": self.smoothness,
         }
         schema = pa.schema(
             [
@@ -302,6 +316,8 @@ def read_link_vectors(path: str) -> LinkVectors:
         np.array(pairs["residuals"], np.float64),
         table["degree"].to_numpy(),
         pairs["scale"],
+        # Files from before these were options do not say them.
+        **{name: pairs[name] for name in ("damping", "smoothness") if name in pairs},
     )
 
 
@@ -310,6 +326,9 @@ def spectral_vectors(
     dimension: int = 128,
     tolerance: float = _TOLERANCE,
     maximum_products: int = _MAXIMUM_PRODUCTS,
+    *,
+    damping: float = 0.9,
+    smoothness: float = 1.0,
 ) -> LinkVectors:
     """Computes the vectors of a graph.
 
@@ -326,6 +345,8 @@ def spectral_vectors(
       tolerance: of the norm of S u - w u.
       maximum_products: products of S with all vectors after which they are taken as they are;
         `residuals` tells what they lack.
+      damping: d, above 0 and below 1.
+      smoothness: s, 1 or more.
 
     Raises:
       CommandError: no node is linked to another, or there are too many links.
@@ -349,19 +370,22 @@ def spectral_vectors(
     pairs = leading_eigenpairs(matrix, dimension, constants, tolerance, maximum_products)
     vectors = np.zeros((len(pieces), len(pairs.values)), np.float32)
     vectors[rows] = pairs.vectors
-    vectors /= _lengths(pairs.values)
-    # Squared row by row: their squares, twice as wide, are never there together.
-    lengths = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    mean_square = float(lengths.sum()) / len(rows)
-    return LinkVectors(
+    found = LinkVectors(
         graph.items,
         graph.outside,
         vectors,
         pairs.values,
         pairs.residuals,
         graph.degrees,
-        scale=float(2.0 ** np.round(-np.log2(mean_square) / 2)),
+        1.0,
+        damping,
+        smoothness,
     )
+    vectors /= found.lengths
+    # Squared row by row: their squares, twice as wide, are never there together.
+    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    mean_square = float(squares.sum()) / len(rows)
+    return replace(found, scale=float(2.0 ** np.round(-np.log2(mean_square) / 2)))
 
 
 def _pieces(graph: LinkGraph, dimension: int) -> np.ndarray:
@@ -390,11 +414,6 @@ def _normalised(graph: LinkGraph, rows: np.ndarray | None = None) -> scipy.spars
 
 def _inverse_root(degrees: np.ndarray) -> np.ndarray:
     return (1 / np.sqrt(np.where(degrees > 0, degrees, np.inf))).astype(np.float32)
-
-
-def _lengths(eigenvalues: np.ndarray) -> np.ndarray:
-    """u_ik / v_ik."""
-    return np.sqrt(1 - _DAMPING * eigenvalues).astype(np.float32)
 
 
 def _texts(values: Sequence[str] | pa.Array) -> pa.Array:

@@ -68,6 +68,9 @@ from preprocessing.records.layout import StepDirectory, WorkDirectory, settings_
 from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
 from preprocessing.tables.blocks import expand_paths
 
+_OF_VECTORS = ("dimension", "damping", "smoothness")
+"""Options of `Links` that make other vectors and no other links."""
+
 REVIEW_FILE = "review.csv"
 _YEAR = "year"
 _MOST_SHOWN = 3
@@ -230,10 +233,11 @@ def _step(scenario: Scenario, plan: LinkPlan) -> Step:
         directory=WorkDirectory(scenario.work_dir).links(plan.source),
         settings={
             "plan": [plan.listed, plan.mined, plan.year],
-            # How wide their vectors are, makes no other links.
-            "links": without(settings_of_records(plan.settings), ["dimension"]),
+            "links": without(settings_of_records(plan.settings), _OF_VECTORS),
             "answers": [
-                without(settings_of_records(answers[source]), ["links.dimension"])
+                without(
+                    settings_of_records(answers[source]), [f"links.{name}" for name in _OF_VECTORS]
+                )
                 for source in _answer_sources(plan)
             ],
             "other_sources": [

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.data import Table
-from configs.effects import keys_of, without
+from configs.effects import keys_of, value_at, without
 from configs.knowledge import SourceAnswers
 from configs.scenario import Scenario
 from configs.section import Role, Section
@@ -223,8 +223,14 @@ _REBUILD = "run 'python -m preprocessing all' again"
 
 
 def settings_of_records(section: Section) -> dict[str, Any]:
-    """A section without the options on which no record depends (`Role.NO_RECORDS`)."""
-    return without(section.model_dump(mode="json"), keys_of(type(section), Role.NO_RECORDS))
+    """A section without options on which no record depends, or that need not be told.
+
+    The former are those of `Role.NO_RECORDS`, the latter those of `Role.LATER` at their default.
+    """
+    told = section.model_dump(mode="json", exclude_defaults=True)
+    later = {key for key in keys_of(type(section), Role.LATER) if value_at(told, key) is None}
+    left_out = later | {*keys_of(type(section), Role.NO_RECORDS)}
+    return without(section.model_dump(mode="json"), left_out)
 
 
 def examples_settings(scenario: Scenario) -> Settings:

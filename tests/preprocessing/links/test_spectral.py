@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import scipy.linalg
 
 from configs.command_line import CommandError
 from preprocessing.links.spectral import (
@@ -109,6 +111,47 @@ def test_kernel_of_a_dense_decomposition(dimension: int) -> None:
     assert vectors.vectors.shape == (120, min(dimension, 120))
     expected = dense_kernel(graph.weights.toarray().astype(np.float64), dimension)
     np.testing.assert_allclose(kernel(vectors), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(("damping", "smoothness"), [(0.9, 1), (0.5, 1), (0.97, 2), (0.8, 3.5)])
+def test_damping_and_smoothness_make_a_matern_kernel(
+    damping: float, smoothness: float, tmp_path: Path
+) -> None:
+    graph = graph_of(clustered_links(4, 10), items=40)
+    vectors = spectral_vectors(graph, 40, damping=damping, smoothness=smoothness)
+    weights = graph.weights.toarray().astype(np.float64)
+    root = np.sqrt(weights.sum(axis=1))
+    damped = np.eye(40) - damping * weights / root / root[:, np.newaxis]
+    expected = scipy.linalg.fractional_matrix_power(damped, -smoothness)
+    np.testing.assert_allclose(kernel(vectors), expected, rtol=1e-3, atol=1e-3)
+    assert 0.7 < vectors.scale * np.sqrt(np.mean(np.diag(kernel(vectors)))) < 1.5
+    assert vectors.drift(graph) < 1e-5
+    vectors.write(str(tmp_path / "vectors.arrow"))
+    read = read_link_vectors(str(tmp_path / "vectors.arrow"))
+    assert (read.damping, read.smoothness) == (damping, smoothness)
+    # Rows of few items are long ones, and stay as they are.
+    updated = read.updated(graph, ["i3", "i30"])
+    reached = np.abs(vectors.eigenvalues) >= 0.1
+    np.testing.assert_allclose(
+        updated.vectors[:, reached], vectors.vectors[:, reached], rtol=1e-3, atol=1e-3
+    )
+
+
+def test_a_file_without_damping_is_of_the_default(vectors: LinkVectors, tmp_path: Path) -> None:
+    path = tmp_path / "vectors.arrow"
+    vectors.write(str(path))
+    with pa.ipc.open_file(str(path)) as reader:
+        table = reader.read_all()
+    pairs = json.loads(table.schema.metadata[b"eigenpairs"])
+    del pairs["damping"], pairs["smoothness"]
+    older = {**table.schema.metadata, b"eigenpairs": json.dumps(pairs)}
+    with (
+        pa.OSFile(str(path), "wb") as file,
+        pa.ipc.new_file(file, table.schema.with_metadata(older)) as writer,
+    ):
+        writer.write_table(table.replace_schema_metadata(older))
+    read = read_link_vectors(str(path))
+    np.testing.assert_array_equal(read.lengths, np.sqrt(1 - 0.9 * read.eigenvalues).astype("f4"))
 
 
 def test_all_dimensions_make_the_whole_kernel() -> None:

@@ -17,6 +17,7 @@ from preprocessing.encode import encode
 from preprocessing.links.linking import links_schema
 from preprocessing.links.step import link
 from preprocessing.records.knowledge import read_knowledge
+from preprocessing.records.layout import answers_settings
 from tests.preprocessing.links.conftest import BAD, USERS, answer, write_answers
 from tests.preprocessing.links.test_spectral import dense_kernel
 
@@ -318,6 +319,20 @@ def test_links_become_vectors(scenario, folder):
     narrower = scenario(**{"knowledge.answers.links.links.dimension": 3})
     assert encode(narrower, sources=["links"])["sources"]["links"]["dimension"] == 3
     assert link(narrower)["skipped"]
+    smoother = scenario(**{"knowledge.answers.links.links.smoothness": 2})
+    norms = []
+    for each in (scenario(), smoother):
+        assert not encode(each, sources=["links"])["sources"]["links"]["skipped"]
+        assert link(each)["skipped"]
+        norms.append(np.linalg.norm(read_knowledge(Path("work"), "links").vectors, axis=1))
+    assert not np.allclose(*norms, rtol=0.01)
+
+
+def test_work_from_before_an_option_is_as_with_its_default(scenario):
+    told = [answers_settings(scenario(**options).knowledge.answers["links"])["links"]
+            for options in ({}, {"knowledge.answers.links.links.smoothness": 2})]  # fmt: skip
+    assert "smoothness" not in told[0] and "damping" not in told[0]
+    assert told[1] == {**told[0], "smoothness": 2.0}
 
 
 def test_links_that_reach_nothing_are_no_source(scenario, folder):
