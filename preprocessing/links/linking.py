@@ -260,7 +260,7 @@ def link_names(
         rank,
         _taken(catalogue.ids, linked[rows], linked[rows] < 0),
         _taken(forms, form[rows], np.ones(len(rows), bool)),
-        pa.DictionaryArray.from_arrays(pa.array(how[rows]), pa.array(HOW)),
+        _how_column(how[rows]),
         pa.array(score[rows], mask=linked[rows] < 0),
     ]
     return with_outside_nodes(pa.table(columns, schema=links_schema(names.entity)))
@@ -273,7 +273,7 @@ def with_outside_nodes(table: pa.Table) -> pa.Table:
       table: of answers of which each is about another item or user; who shares what is counted
         anew.
     """
-    how = table["how"].combine_chunks().indices.to_numpy().copy()
+    how = _codes_of_how(table["how"])
     names = table["name"].combine_chunks()
     is_outside = np.isin(how, [_CODE["outside"], _CODE["outside_node"]])
     form_of_name, forms = outside_forms(names.dictionary)
@@ -281,10 +281,7 @@ def with_outside_nodes(table: pa.Table) -> pa.Table:
     is_node = is_outside & (np.bincount(form[is_outside], minlength=len(forms))[form] > 1)
     how[is_outside] = _CODE["outside"]
     how[is_node] = _CODE["outside_node"]
-    columns = {
-        "node": _taken(forms, form, ~is_node),
-        "how": pa.DictionaryArray.from_arrays(pa.array(how), pa.array(HOW)),
-    }
+    columns = {"node": _taken(forms, form, ~is_node), "how": _how_column(how)}
     for name, column in columns.items():
         column_index = table.schema.get_field_index(name)
         table = table.set_column(column_index, table.schema.field(column_index), column)
@@ -306,19 +303,16 @@ def without_entities(table: pa.Table, leaving: Collection[str], items: Collectio
     kept = table.filter(pc.invert(pc.is_in(about, value_set=pa.array(list(leaving), pa.string()))))
     linked = kept["linked"].cast(pa.string())
     unlinked = pc.is_in(linked, value_set=pa.array(list(items), pa.string()))
-    changed = {
-        entity: kept[entity].cast(pa.string()),
-        "linked": pc.if_else(unlinked, None, linked),
-        "how": pc.if_else(unlinked, "outside", kept["how"].cast(pa.string())),
-        "score": pc.if_else(unlinked, None, kept["score"]),
-    }
+    how = _codes_of_how(kept["how"])
+    how[unlinked.to_numpy()] = _CODE["outside"]
     # Encoded anew, so that dictionaries do not keep the ids.
-    columns = [
-        changed.get(field.name, kept[field.name]).combine_chunks().cast(field.type)
-        if field.name not in changed or not pa.types.is_dictionary(field.type)
-        else changed[field.name].combine_chunks().dictionary_encode().cast(field.type)
-        for field in schema
-    ]
+    changed = {
+        entity: kept[entity].cast(pa.string()).combine_chunks().dictionary_encode(),
+        "linked": pc.if_else(unlinked, None, linked).combine_chunks().dictionary_encode(),
+        "how": _how_column(how),
+        "score": pc.if_else(unlinked, None, kept["score"]).combine_chunks(),
+    }
+    columns = [changed.get(name, kept[name].combine_chunks()) for name in schema.names]
     return pa.table(columns, schema=schema)
 
 
@@ -339,6 +333,18 @@ def _taken(texts: pa.Array, index: np.ndarray, missing: np.ndarray | None = None
     """Texts by index as a dictionary column; null where `missing`."""
     indices = pa.array(index.astype(np.int32), mask=missing)
     return pa.DictionaryArray.from_arrays(indices, texts.cast(pa.string()))
+
+
+def _how_column(codes: np.ndarray) -> pa.DictionaryArray:
+    """The column `how` of codes of `HOW`."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(HOW))
+
+
+def _codes_of_how(column: pa.ChunkedArray) -> np.ndarray:
+    """[rows] int8 codes of `HOW`, whatever the order of the column's own dictionary."""
+    column = column.combine_chunks()
+    code_of_index = pc.index_in(column.dictionary, value_set=pa.array(HOW)).to_numpy()
+    return code_of_index[column.indices.to_numpy()].astype(np.int8)
 
 
 def _resolve(
