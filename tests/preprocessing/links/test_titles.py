@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import tracemalloc
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -49,6 +50,8 @@ CATALOGUE = (
     "1984 (1956)",
     "Mission: Impossible (1996)",
     "七人の侍 (1954)",
+    "Vivre sa vie: Film en douze tableaux (My Life to Live) (1962)",
+    "Abbey Road (Remastered)",
     "",
 )
 
@@ -114,6 +117,13 @@ def found(name: str, near: float = 94.0, tolerance: int = 1) -> tuple[set[str], 
         ),
         ("1984", "1984 (1956)", EXACT),
         ("七人の侍", "七人の侍 (1954)", EXACT),
+        (
+            "Vivre sa vie (My Life to Live)",  # both that part and the brackets
+            "Vivre sa vie: Film en douze tableaux (My Life to Live) (1962)",
+            ALTERNATIVE,
+        ),
+        ("Abbey Road (Remastered)", "Abbey Road (Remastered)", EXACT),
+        ("Abbey Road", "Abbey Road (Remastered)", EXACT),
     ],
 )
 def test_a_name_means_the_item_of_an_equal_or_nearly_equal_title(name, title, how):
@@ -128,6 +138,7 @@ def test_a_name_means_the_item_of_an_equal_or_nearly_equal_title(name, title, ho
         "Aliens",
         "The Professionals",
         "The Bridge (Die Brücke)",  # the brackets tell which bridge
+        "Kind of Blue (Remastered)",  # the brackets tell no title
         "Impossible",
         "The Hope",
         "Heat",
@@ -204,6 +215,20 @@ def test_a_title_is_found_under_itself_whatever_else_is_looked_up(titles: list[s
     assert len(set(pairs)) == len(pairs)
     alone = index.find(pa.array(titles[-1:]), 1, 94.0)
     assert alone.item.tolist() == matches.item[matches.name == len(titles) - 1].tolist()
+
+
+def test_brackets_of_many_titles_and_names_take_no_memory_for_each_pair():
+    def films(word: str) -> list[str]:  # too short to be nearly met
+        return [f"{word} {number:x}z (DVD)" for number in range(2_000)]
+
+    index = TitleIndex(pa.array(films("Dune")))
+    names = pa.array([*films("Emma"), "Dune ffz (DVD)"])
+    tracemalloc.start()
+    matches = index.find(names, 1, 94.0)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (matches.name.tolist(), matches.item.tolist()) == ([2_000], [0xFF])
+    assert most < 8 * 2_000 * 2_000
 
 
 @pytest.mark.parametrize("others", [0, 33_000])
