@@ -239,8 +239,9 @@ def link_names(
     form = form_of_name[name]
     # Where an item, or what is outside, is named again, the first time counts.
     target = np.where(linked >= 0, linked, len(catalogue.ids) + form)
-    target[how == _CODE["ambiguous"]] += len(forms)
-    may_repeat = np.flatnonzero((linked >= 0) | outside | (how == _CODE["ambiguous"]))
+    is_ambiguous = how == _CODE["ambiguous"]
+    target[is_ambiguous] += len(forms)
+    may_repeat = np.flatnonzero((linked >= 0) | ((outside | is_ambiguous) & (form >= 0)))
     order = may_repeat[np.lexsort([may_repeat, target[may_repeat], answer[may_repeat]])]
     again = order[1:][
         (target[order[1:]] == target[order[:-1]]) & (answer[order[1:]] == answer[order[:-1]])
@@ -278,7 +279,9 @@ def with_outside_nodes(table: pa.Table) -> pa.Table:
     is_outside = np.isin(how, [_CODE["outside"], _CODE["outside_node"]])
     form_of_name, forms = outside_forms(names.dictionary)
     form = form_of_name[names.indices.to_numpy()]
-    is_node = is_outside & (np.bincount(form[is_outside], minlength=len(forms))[form] > 1)
+    may_be_node = is_outside & (form >= 0)
+    named = np.bincount(form[may_be_node], minlength=len(forms) + 1)  # the last of no form
+    is_node = may_be_node & (named[form] > 1)
     how[is_outside] = _CODE["outside"]
     how[is_node] = _CODE["outside_node"]
     columns = {"node": _taken(forms, form, ~is_node), "how": _how_column(how)}

@@ -242,11 +242,14 @@ def outside_forms(names: pa.Array) -> tuple[np.ndarray, pa.Array]:
     """What names outside the catalogue have in common.
 
     Returns:
-      [names] int64 index of the normal form of each, its year and the brackets apart; [forms] them.
+      [names] int64 index of the normal form of each, its year and the brackets apart, -1 if nothing
+      is left, as of "(1999)"; [forms] them.
     """
     plain, _ = split_years(names.cast(pa.large_string()))
-    encoded = normal_forms(as_written(titles_alone(plain))).dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.cast(pa.string())
+    forms = normal_forms(as_written(titles_alone(plain)))
+    encoded = pc.if_else(pc.equal(forms, ""), None, forms).dictionary_encode()
+    index = pc.fill_null(encoded.indices, -1).to_numpy().astype(np.int64)
+    return index, encoded.dictionary.cast(pa.string())
 
 
 @dataclass(frozen=True)

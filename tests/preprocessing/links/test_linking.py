@@ -72,3 +72,14 @@ def test_the_order_of_a_dictionary_says_nothing(table):
     assert other["how"].combine_chunks().dictionary.to_pylist() != list(HOW)
     assert with_outside_nodes(other).to_pylist() == table.to_pylist()
     assert without_entities(other, [], []).to_pylist() == table.to_pylist()
+
+
+def test_names_of_which_nothing_is_left_have_nothing_in_common():
+    answers = {"1": ["(1999)", "(2001)", "Heat"], "2": ["- (film)", "Heat (1995)"], "3": ["(1999)"]}
+    for listed in (answers, {item: names[:1] for item, names in answers.items()}):
+        made = linked(catalogue_of(["Zodiac"]), listed)
+        assert [(row["name"], row["node"], row["how"]) for row in made.to_pylist()] == [
+            (name, "heat", "outside_node") if "Heat" in name else (name, None, "outside")
+            for names in listed.values()
+            for name in names
+        ]
