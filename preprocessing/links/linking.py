@@ -24,7 +24,6 @@ from preprocessing.links.titles import (
     NEAR,
     Matches,
     TitleIndex,
-    expand,
     outside_forms,
 )
 
@@ -366,39 +365,73 @@ def _resolve(
       score, NaN for none.
     """
     first = np.searchsorted(matches.name, np.arange(len(matches.years) + 1))
-    mention, match = expand(first[name], first[name + 1])
-    # The answer is about other items, so a title that several have means another one.
-    several = (first[name + 1] - first[name])[mention] > 1
-    other = ~several | (matches.item[match] != own[mention])
-    mention, match = mention[other], match[other]
-    left = np.bincount(mention, minlength=len(name))
-
-    own_year = np.where(own >= 0, years[own], np.nan) if len(years) else np.full(len(own), np.nan)
-    wanted = np.where(np.isnan(matches.years[name]), own_year, matches.years[name])
-    apart = np.abs(wanted[mention] - years[matches.item[match]])
-    apart[np.isnan(apart)] = np.inf
-    order = np.lexsort([match, apart, mention])
-    mention, match, apart = mention[order], match[order], apart[order]
-    best = np.searchsorted(mention, np.arange(len(name)))
-    has_any = left > 0
-    second = np.minimum(best + 1, max(len(mention) - 1, 0))
-    ambiguous = np.zeros(len(name), bool)
-    several = left > 1
-    ambiguous[several] = apart[best[several]] == apart[second[several]]
+    count = first[name + 1] - first[name]
+    match = np.full(len(name), -1, np.int64)
+    match[count == 1] = first[name[count == 1]]
+    several = np.flatnonzero(count > 1)
+    match[several], is_by_year, is_ambiguous = _nearest_in_year(
+        matches, first, name[several], own[several], years
+    )
 
     linked = np.full(len(name), -1, np.int64)
     how = np.full(len(name), _CODE["outside"], np.int8)
     score = np.full(len(name), np.nan, np.float32)
-    is_resolved = has_any & ~ambiguous
-    met = match[best[is_resolved]]
-    linked[is_resolved], score[is_resolved] = matches.item[met], matches.score[met]
+    match[several[is_ambiguous]], how[several[is_ambiguous]] = -1, _CODE["ambiguous"]
+    is_met = match >= 0
+    met = match[is_met]
+    linked[is_met], score[is_met] = matches.item[met], matches.score[met]
     codes = np.array([_HOW_MATCHED[kind] for kind in range(len(_HOW_MATCHED))], np.int8)
-    how[is_resolved] = codes[matches.how[met]]
-    how[is_resolved & several] = _CODE["year"]
-    how[ambiguous] = _CODE["ambiguous"]
-    is_own = is_resolved & (linked == own)
+    how[is_met] = codes[matches.how[met]]
+    how[several[is_by_year & ~is_ambiguous]] = _CODE["year"]
+    is_own = is_met & (linked == own)
     linked[is_own], how[is_own], score[is_own] = -1, _CODE["self_mention"], np.nan
     return linked, how, score
+
+
+_WINDOW = np.arange(-3, 3)
+"""Places around a year, of titles in the order of years: the two nearest to it are there, even
+where one more, the item's own, does not count."""
+
+
+def _nearest_in_year(
+    matches: Matches, first: np.ndarray, name: np.ndarray, own: np.ndarray, years: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which of several items mentions mean.
+
+    The answer is about other items, so a title that several have means another one. Thousands may
+    have it, and as many answers name it: only those next to the year are compared.
+
+    Args:
+      matches: of distinct names.
+      first: [names + 1] where the matches of each name begin.
+      name: [mentions] code of a name with two matches or more.
+      own: [mentions] see `_resolve`.
+      years: [items] float64.
+
+    Returns:
+      [mentions] the match that is nearest in year; [mentions] whether there are others; [mentions]
+      whether one of them is as near.
+    """
+    own_year = np.where(own >= 0, years[own], np.nan)
+    wanted = np.where(np.isnan(matches.years[name]), own_year, matches.years[name])
+    year = years[matches.item]
+    order = np.lexsort([year, matches.name])
+    known, rank = np.unique(year, return_inverse=True)
+    step = len(known) + 1
+    place = np.searchsorted(
+        matches.name[order] * step + rank[order], name * step + np.searchsorted(known, wanted)
+    )
+    window = place[:, np.newaxis] + _WINDOW
+    is_there = (first[name, np.newaxis] <= window) & (window < first[name + 1, np.newaxis])
+    match = order[np.clip(window, 0, len(order) - 1)]
+    is_there &= matches.item[match] != own[:, np.newaxis]
+    apart = np.abs(wanted[:, np.newaxis] - year[match])
+    apart[np.isnan(apart)] = np.inf
+    best = np.lexsort([apart, ~is_there])[:, :2]
+    match, apart, is_there = (
+        np.take_along_axis(values, best, axis=1) for values in (match, apart, is_there)
+    )
+    return match[:, 0], is_there[:, 1], is_there[:, 1] & (apart[:, 0] == apart[:, 1])
 
 
 def summarise(

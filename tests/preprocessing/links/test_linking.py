@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from configs.knowledge import Links
 from preprocessing.answers.record import Location
@@ -83,3 +86,56 @@ def test_names_of_which_nothing_is_left_have_nothing_in_common():
             for names in listed.values()
             for name in names
         ]
+
+
+YEARS = st.integers(1990, 1996) | st.none()
+
+
+def meant(years: list[int | None], own: int | None, said: int | None) -> tuple[str | None, str]:
+    """Which of the items "Emma", by number from 1, a name in an answer means; and how."""
+    known = dict(enumerate(years, start=1))
+    items = [
+        item
+        for item, year in known.items()
+        if year is None or said is None or abs(year - said) <= Links().year_tolerance
+    ]
+    if items == [own]:
+        return None, "self_mention"
+    items = [item for item in items if item != own]
+    wanted = said if said is not None else known.get(own)
+
+    def apart(item: int) -> float:
+        year = known[item]
+        return np.inf if year is None or wanted is None else abs(year - wanted)
+
+    best = sorted(items, key=apart)[:2]
+    if not best:
+        return None, "outside"
+    if len(best) == 2 and apart(best[0]) == apart(best[1]):
+        return None, "ambiguous"
+    return str(best[0]), "year" if len(best) == 2 else "exact"
+
+
+@given(st.lists(YEARS, min_size=1, max_size=9), st.lists(YEARS, min_size=10, max_size=10))
+def test_of_one_title_that_of_the_nearest_year_is_meant_but_not_the_own(years, said):
+    catalogue = catalogue_of(["Emma"] * len(years), [np.nan if y is None else y for y in years])
+    asked = {
+        str(item): year for item, year in zip([*range(1, len(years) + 1), 99], said, strict=False)
+    }
+    names = {item: ["Emma" if year is None else f"Emma ({year})"] for item, year in asked.items()}
+    made = linked(catalogue, names).to_pylist()
+    assert [(row["linked"], row["how"].replace("outside_node", "outside")) for row in made] == [
+        meant(years, None if item == "99" else int(item), year) for item, year in asked.items()
+    ]
+
+
+def test_a_title_of_many_items_takes_no_memory_for_each_mention():
+    catalogue = catalogue_of(["Emma"] * 2_000)
+    assert len(catalogue.index.years) == 2_000
+    answers = {str(item): ["Emma"] for item in range(2_000)}
+    tracemalloc.start()
+    made = linked(catalogue, answers)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert set(made["how"].to_pylist()) == {"ambiguous"}
+    assert most < 8 * 2_000 * 2_000
