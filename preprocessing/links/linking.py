@@ -300,22 +300,29 @@ def without_entities(table: pa.Table, leaving: Collection[str], items: Collectio
         be of a catalogue without them.
     """
     entity = table.column_names[0]
-    schema = links_schema(entity)
-    about = table[entity].cast(pa.string())
-    kept = table.filter(pc.invert(pc.is_in(about, value_set=pa.array(list(leaving), pa.string()))))
-    linked = kept["linked"].cast(pa.string())
-    unlinked = pc.is_in(linked, value_set=pa.array(list(items), pa.string()))
+    kept = table.filter(pc.invert(_rows_with_any(table[entity], leaving)))
+    unlinked = _rows_with_any(kept["linked"], items)
     how = _codes_of_how(kept["how"])
-    how[unlinked.to_numpy()] = _CODE["outside"]
-    # Encoded anew, so that dictionaries do not keep the ids.
-    changed = {
-        entity: kept[entity].cast(pa.string()).combine_chunks().dictionary_encode(),
-        "linked": pc.if_else(unlinked, None, linked).combine_chunks().dictionary_encode(),
+    how[unlinked.to_numpy(zero_copy_only=False)] = _CODE["outside"]
+    linked = kept["linked"].combine_chunks()
+    linked = pa.DictionaryArray.from_arrays(
+        pc.if_else(unlinked, None, linked.indices), linked.dictionary
+    )
+    columns = {name: kept[name].combine_chunks() for name in table.column_names} | {
+        "linked": linked,
         "how": _how_column(how),
         "score": pc.if_else(unlinked, None, kept["score"]).combine_chunks(),
     }
-    columns = [changed.get(name, kept[name].combine_chunks()) for name in schema.names]
-    return pa.table(columns, schema=schema)
+    # What nothing refers to any more would stay in the file, too.
+    columns |= {name: _with_own_texts(columns[name]) for name in (entity, "name", "linked", "node")}
+    return pa.table(columns, schema=links_schema(entity))
+
+
+def _with_own_texts(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The same with a dictionary of no other texts than the column's."""
+    used = pc.unique(column.indices.drop_null())
+    indices = pc.index_in(column.indices, value_set=used)
+    return pa.DictionaryArray.from_arrays(indices, column.dictionary.take(used))
 
 
 def joined_tables(tables: Sequence[pa.Table]) -> pa.Table:
@@ -327,7 +334,7 @@ def joined_tables(tables: Sequence[pa.Table]) -> pa.Table:
     first = rows.group_by(pair).aggregate([("row", "min")])["row_min"]
     is_first = np.zeros(len(table), bool)
     is_first[first.to_numpy()] = True
-    is_mined = pc.equal(table["how"].cast(pa.string()), "mined").to_numpy()
+    is_mined = rows_with(table["how"], "mined").to_numpy(zero_copy_only=False)
     return table.filter(pa.array(is_first | ~is_mined))
 
 
@@ -464,7 +471,7 @@ def summarise(
         **count_by_how(table),
         "lists": {
             kind: {
-                name: pc.sum(pc.equal(rows["list"].cast(pa.string()), kind)).as_py() or 0
+                name: pc.sum(rows_with(rows["list"], kind)).as_py() or 0
                 for name, rows in {"names": table, "linked": links}.items()
             }
             for kind in LISTS[entity]
@@ -527,14 +534,19 @@ def review_rows(table: pa.Table, catalogue: TitleCatalogue) -> pa.Table:
       Columns how, name, linked, title of the linked item, node, score and answers, how many have
       the name.
     """
-    worth = pc.invert(pc.is_in(table["how"].cast(pa.string()), pa.array(["exact", *DROPPED])))
     keys = ["how", "name", "linked", "node"]
-    plain = {key: table[key].cast(pa.string()) for key in keys} | {"score": table["score"]}
-    grouped = (
-        pa.table(plain).filter(worth).group_by([*keys, "score"]).aggregate([([], "count_all")])
+    rows = table.filter(pc.invert(_rows_with_any(table["how"], ["exact", *DROPPED])))
+    columns = {key: rows[key].combine_chunks() for key in keys}
+    codes = pa.table({key: column.indices for key, column in columns.items()})
+    grouped = codes.append_column("score", rows["score"])
+    grouped = grouped.group_by([*keys, "score"]).aggregate([([], "count_all")])
+    for number, (key, column) in enumerate(columns.items()):
+        texts = column.dictionary.cast(pa.large_string())
+        grouped = grouped.set_column(number, key, texts.take(grouped[key]))
+    titles, ids = (texts.cast(pa.large_string()) for texts in (catalogue.titles, catalogue.ids))
+    grouped = grouped.append_column(
+        "title", titles.take(pc.index_in(grouped["linked"], value_set=ids))
     )
-    row = pc.index_in(grouped["linked"], value_set=catalogue.ids)
-    grouped = grouped.append_column("title", catalogue.titles.take(row.combine_chunks()))
     grouped = grouped.rename_columns([*keys, "score", "answers", "title"])
     grouped = grouped.sort_by(
         [
@@ -610,3 +622,14 @@ def rows_with(column: pa.ChunkedArray, text: str) -> pa.Array:
     column = column.combine_chunks()
     code = pc.index(column.dictionary, text).as_py()
     return pc.fill_null(pc.equal(column.indices, code), False)
+
+
+def _rows_with_any(column: pa.ChunkedArray, texts: Iterable[str]) -> pa.Array:
+    """Where a column of dictionary type has one of some texts: bool [rows].
+
+    Texts are compared in the dictionary: written out for each row, they may exceed the 2 GB that a
+    string column holds.
+    """
+    column = column.combine_chunks()
+    is_one = pc.is_in(column.dictionary, value_set=pa.array(list(texts), pa.string()))
+    return pc.fill_null(is_one.take(column.indices), False)

@@ -18,7 +18,9 @@ from preprocessing.links.linking import (
     NamesOfAnswers,
     TitleCatalogue,
     link_names,
+    links_schema,
     read_links,
+    review_rows,
     with_outside_nodes,
     without_entities,
     write_parquet,
@@ -65,6 +67,13 @@ def test_a_table_without_an_entity_keeps_what_became_of_the_names(table, tmp_pat
         columns = ("item", "name", "linked", "node", "how")
         assert [tuple(row[name] for name in columns) for row in made.to_pylist()] == expected
         assert made["how"].combine_chunks().dictionary.to_pylist() == list(HOW)
+    for column, texts in {
+        "item": ["1", "3"],
+        "name": ["Charade", "Zodiac", "Sabrina", "Heat"],
+        "linked": ["3"],
+        "node": ["charade"],
+    }.items():
+        assert left[column].combine_chunks().dictionary.to_pylist() == texts
 
 
 def test_the_order_of_a_dictionary_says_nothing(table):
@@ -139,3 +148,28 @@ def test_a_title_of_many_items_takes_no_memory_for_each_mention():
     tracemalloc.stop()
     assert set(made["how"].to_pylist()) == {"ambiguous"}
     assert most < 8 * 2_000 * 2_000
+
+
+def test_texts_of_all_rows_may_be_longer_than_a_column_of_strings():
+    rows, long = 2_100, "x" * (1 << 20)
+    assert rows * len(long) > 1 << 31
+    number = pa.array(np.arange(rows, dtype=np.int32) % 2)
+    same = pa.array(np.zeros(rows, np.int32))
+    columns = {
+        "item": pa.DictionaryArray.from_arrays(number, [long, "2"]),
+        "list": pa.DictionaryArray.from_arrays(same.cast(pa.int8()), ["links"]),
+        "name": pa.DictionaryArray.from_arrays(same, [long]),
+        "rank": same.cast(pa.int16()),
+        "linked": pa.DictionaryArray.from_arrays(number, ["1", long]),
+        "node": pa.DictionaryArray.from_arrays(pa.nulls(rows, pa.int32()), ["node"]),
+        "how": pa.DictionaryArray.from_arrays(same.cast(pa.int8()), ["near"]),
+        "score": same.cast(pa.float32()),
+    }
+    table = pa.table(columns, schema=links_schema("item"))
+    catalogue = TitleCatalogue(pa.array([long, "1"]), pa.array(["A", "B"]), np.full(2, np.nan))
+    review = review_rows(table, catalogue).to_pylist()
+    assert [(row["title"], row["answers"]) for row in review] == [("B", 1_050), ("A", 1_050)]
+    assert {row["name"] for row in review} == {long}
+    left = without_entities(table, ["2"], ["1"])
+    assert len(left) == 1_050 and left["linked"].null_count == 1_050
+    assert {row["item"] for row in left.slice(0, 3).to_pylist()} == {long}
