@@ -133,6 +133,7 @@ def known_years(titles: pa.Array, years: np.ndarray | None) -> np.ndarray:
 _WHOLE, _BRACKETED, _PART = range(3)
 
 _ASKED_AT_ONCE = 1 << 11
+_COMPARED_AT_ONCE = 1 << 22
 _TEXTS_AT_ONCE = 1 << 17
 _RAREST = 10
 _SHARED_GRAMS = 3
@@ -489,13 +490,23 @@ class _NearTexts:
         if len(self._texts):
             for start in range(0, len(long_enough), _ASKED_AT_ONCE):
                 rows = long_enough[start : start + _ASKED_AT_ONCE]
-                row, text, score = self._find(asked.take(pa.array(rows)), least)
-                parts.append((rows[row], text, score))
+                some = asked.take(pa.array(rows))
+                grams = self._rare_grams(some)
+                # Where all begin alike, even the rarest groups are in most of the texts.
+                batch = np.cumsum(grams @ self._frequency) // _COMPARED_AT_ONCE
+                ends = np.r_[np.flatnonzero(np.diff(batch)) + 1, len(rows)]
+                for first, end in zip(np.r_[0, ends[:-1]], ends, strict=True):
+                    row, text, score = self._find(
+                        some.slice(first, end - first), grams[first:end], least
+                    )
+                    parts.append((rows[first:end][row], text, score))
         row, text, score = (np.concatenate(column) for column in zip(*parts, strict=True))
         return row, text, score
 
-    def _find(self, asked: pa.Array, least: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        shared = (self._rare_grams(asked) @ self._by_gram).tocoo()
+    def _find(
+        self, asked: pa.Array, rare_grams: sparse.csr_matrix, least: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        shared = (rare_grams @ self._by_gram).tocoo()
         enough = shared.data >= _SHARED_GRAMS
         row, text = shared.row[enough].astype(np.int64), shared.col[enough].astype(np.int64)
         lengths, words, digits = _shape_of(asked)

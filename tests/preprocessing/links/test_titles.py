@@ -257,6 +257,19 @@ def test_near_matches_are_those_of_comparing_all_pairs(others: int) -> None:
         assert met == best, name
 
 
+def test_names_that_begin_as_all_titles_do_take_no_memory_for_each_pair():
+    letters = str.maketrans("0123456789", "klmnopqrst")
+    titles = [f"galaxy case {number * 7_919:06d}".translate(letters) for number in range(10_000)]
+    names = [f"galaxy case {number:06d}" for number in range(2_000)]
+    index = TitleIndex(pa.array(titles))
+    tracemalloc.start()
+    matches = index.find(pa.array([*names, titles[0].replace("k", "x", 1)]), 1, 90.0)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (matches.name.tolist(), matches.item.tolist()) == ([2_000], [0])
+    assert most < 8 * len(titles) * len(names)
+
+
 def test_labelled_names_justify_the_threshold(repository_root: Path) -> None:
     """Names of the bundled sample's answers, labelled by hand; hard ones are over-represented.
 
