@@ -342,8 +342,10 @@ class TitleIndex:
         not any bridge. Nor do equal texts in brackets suffice: "(Remastered)" is said of any album.
         """
         key = pc.index_in(forms.keys, value_set=self._keys)
-        forms = forms.only(key.is_valid().to_numpy(zero_copy_only=False))
-        keys = key.drop_null().to_numpy()
+        is_known = key.is_valid().to_numpy(zero_copy_only=False)
+        is_known &= ~forms.is_main | np.isin(forms.row, forms.row[is_known & ~forms.is_main])
+        forms = forms.only(is_known)
+        keys = key.filter(pa.array(is_known)).to_numpy()
         is_bracketed = forms.level == _BRACKETED
         form, entry = expand(self._first[2 * keys], self._first[2 * keys + 2 - is_bracketed])
         beside, bracketed = self._equal_brackets(

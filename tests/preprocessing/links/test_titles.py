@@ -221,8 +221,10 @@ def test_brackets_of_many_titles_and_names_take_no_memory_for_each_pair():
     def films(word: str) -> list[str]:  # too short to be nearly met
         return [f"{word} {number:x}z (DVD)" for number in range(2_000)]
 
-    index = TitleIndex(pa.array(films("Dune")))
-    names = pa.array([*films("Emma"), "Dune ffz (DVD)"])
+    index = TitleIndex(pa.array([*films("Dune"), *["Heat"] * 2_000]))
+    names = pa.array(
+        [*films("Emma"), "Dune ffz (DVD)", *(f"Heat ({x}z)" for x in range(100, 2_100))]
+    )
     tracemalloc.start()
     matches = index.find(names, 1, 94.0)
     _, most = tracemalloc.get_traced_memory()
