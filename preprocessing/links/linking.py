@@ -24,7 +24,6 @@ from preprocessing.links.titles import (
     NEAR,
     Matches,
     TitleIndex,
-    expand,
     outside_forms,
 )
 
@@ -239,8 +238,9 @@ def link_names(
     form = form_of_name[name]
     # Where an item, or what is outside, is named again, the first time counts.
     target = np.where(linked >= 0, linked, len(catalogue.ids) + form)
-    target[how == _CODE["ambiguous"]] += len(forms)
-    may_repeat = np.flatnonzero((linked >= 0) | outside | (how == _CODE["ambiguous"]))
+    is_ambiguous = how == _CODE["ambiguous"]
+    target[is_ambiguous] += len(forms)
+    may_repeat = np.flatnonzero((linked >= 0) | ((outside | is_ambiguous) & (form >= 0)))
     order = may_repeat[np.lexsort([may_repeat, target[may_repeat], answer[may_repeat]])]
     again = order[1:][
         (target[order[1:]] == target[order[:-1]]) & (answer[order[1:]] == answer[order[:-1]])
@@ -260,7 +260,7 @@ def link_names(
         rank,
         _taken(catalogue.ids, linked[rows], linked[rows] < 0),
         _taken(forms, form[rows], np.ones(len(rows), bool)),
-        pa.DictionaryArray.from_arrays(pa.array(how[rows]), pa.array(HOW)),
+        _how_column(how[rows]),
         pa.array(score[rows], mask=linked[rows] < 0),
     ]
     return with_outside_nodes(pa.table(columns, schema=links_schema(names.entity)))
@@ -273,18 +273,17 @@ def with_outside_nodes(table: pa.Table) -> pa.Table:
       table: of answers of which each is about another item or user; who shares what is counted
         anew.
     """
-    how = table["how"].combine_chunks().indices.to_numpy().copy()
+    how = _codes_of_how(table["how"])
     names = table["name"].combine_chunks()
     is_outside = np.isin(how, [_CODE["outside"], _CODE["outside_node"]])
     form_of_name, forms = outside_forms(names.dictionary)
     form = form_of_name[names.indices.to_numpy()]
-    is_node = is_outside & (np.bincount(form[is_outside], minlength=len(forms))[form] > 1)
+    may_be_node = is_outside & (form >= 0)
+    named = np.bincount(form[may_be_node], minlength=len(forms) + 1)  # the last of no form
+    is_node = may_be_node & (named[form] > 1)
     how[is_outside] = _CODE["outside"]
     how[is_node] = _CODE["outside_node"]
-    columns = {
-        "node": _taken(forms, form, ~is_node),
-        "how": pa.DictionaryArray.from_arrays(pa.array(how), pa.array(HOW)),
-    }
+    columns = {"node": _taken(forms, form, ~is_node), "how": _how_column(how)}
     for name, column in columns.items():
         column_index = table.schema.get_field_index(name)
         table = table.set_column(column_index, table.schema.field(column_index), column)
@@ -301,25 +300,29 @@ def without_entities(table: pa.Table, leaving: Collection[str], items: Collectio
         be of a catalogue without them.
     """
     entity = table.column_names[0]
-    schema = links_schema(entity)
-    about = table[entity].cast(pa.string())
-    kept = table.filter(pc.invert(pc.is_in(about, value_set=pa.array(list(leaving), pa.string()))))
-    linked = kept["linked"].cast(pa.string())
-    unlinked = pc.is_in(linked, value_set=pa.array(list(items), pa.string()))
-    changed = {
-        entity: kept[entity].cast(pa.string()),
-        "linked": pc.if_else(unlinked, None, linked),
-        "how": pc.if_else(unlinked, "outside", kept["how"].cast(pa.string())),
-        "score": pc.if_else(unlinked, None, kept["score"]),
+    kept = table.filter(pc.invert(_rows_with_any(table[entity], leaving)))
+    unlinked = _rows_with_any(kept["linked"], items)
+    how = _codes_of_how(kept["how"])
+    how[unlinked.to_numpy(zero_copy_only=False)] = _CODE["outside"]
+    linked = kept["linked"].combine_chunks()
+    linked = pa.DictionaryArray.from_arrays(
+        pc.if_else(unlinked, None, linked.indices), linked.dictionary
+    )
+    columns = {name: kept[name].combine_chunks() for name in table.column_names} | {
+        "linked": linked,
+        "how": _how_column(how),
+        "score": pc.if_else(unlinked, None, kept["score"]).combine_chunks(),
     }
-    # Encoded anew, so that dictionaries do not keep the ids.
-    columns = [
-        changed.get(field.name, kept[field.name]).combine_chunks().cast(field.type)
-        if field.name not in changed or not pa.types.is_dictionary(field.type)
-        else changed[field.name].combine_chunks().dictionary_encode().cast(field.type)
-        for field in schema
-    ]
-    return pa.table(columns, schema=schema)
+    # What nothing refers to any more would stay in the file, too.
+    columns |= {name: _with_own_texts(columns[name]) for name in (entity, "name", "linked", "node")}
+    return pa.table(columns, schema=links_schema(entity))
+
+
+def _with_own_texts(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The same with a dictionary of no other texts than the column's."""
+    used = pc.unique(column.indices.drop_null())
+    indices = pc.index_in(column.indices, value_set=used)
+    return pa.DictionaryArray.from_arrays(indices, column.dictionary.take(used))
 
 
 def joined_tables(tables: Sequence[pa.Table]) -> pa.Table:
@@ -331,7 +334,7 @@ def joined_tables(tables: Sequence[pa.Table]) -> pa.Table:
     first = rows.group_by(pair).aggregate([("row", "min")])["row_min"]
     is_first = np.zeros(len(table), bool)
     is_first[first.to_numpy()] = True
-    is_mined = pc.equal(table["how"].cast(pa.string()), "mined").to_numpy()
+    is_mined = rows_with(table["how"], "mined").to_numpy(zero_copy_only=False)
     return table.filter(pa.array(is_first | ~is_mined))
 
 
@@ -339,6 +342,18 @@ def _taken(texts: pa.Array, index: np.ndarray, missing: np.ndarray | None = None
     """Texts by index as a dictionary column; null where `missing`."""
     indices = pa.array(index.astype(np.int32), mask=missing)
     return pa.DictionaryArray.from_arrays(indices, texts.cast(pa.string()))
+
+
+def _how_column(codes: np.ndarray) -> pa.DictionaryArray:
+    """The column `how` of codes of `HOW`."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(HOW))
+
+
+def _codes_of_how(column: pa.ChunkedArray) -> np.ndarray:
+    """[rows] int8 codes of `HOW`, whatever the order of the column's own dictionary."""
+    column = column.combine_chunks()
+    code_of_index = pc.index_in(column.dictionary, value_set=pa.array(HOW)).to_numpy()
+    return code_of_index[column.indices.to_numpy()].astype(np.int8)
 
 
 def _resolve(
@@ -357,39 +372,73 @@ def _resolve(
       score, NaN for none.
     """
     first = np.searchsorted(matches.name, np.arange(len(matches.years) + 1))
-    mention, match = expand(first[name], first[name + 1])
-    # The answer is about other items, so a title that several have means another one.
-    several = (first[name + 1] - first[name])[mention] > 1
-    other = ~several | (matches.item[match] != own[mention])
-    mention, match = mention[other], match[other]
-    left = np.bincount(mention, minlength=len(name))
-
-    own_year = np.where(own >= 0, years[own], np.nan) if len(years) else np.full(len(own), np.nan)
-    wanted = np.where(np.isnan(matches.years[name]), own_year, matches.years[name])
-    apart = np.abs(wanted[mention] - years[matches.item[match]])
-    apart[np.isnan(apart)] = np.inf
-    order = np.lexsort([match, apart, mention])
-    mention, match, apart = mention[order], match[order], apart[order]
-    best = np.searchsorted(mention, np.arange(len(name)))
-    has_any = left > 0
-    second = np.minimum(best + 1, max(len(mention) - 1, 0))
-    ambiguous = np.zeros(len(name), bool)
-    several = left > 1
-    ambiguous[several] = apart[best[several]] == apart[second[several]]
+    count = first[name + 1] - first[name]
+    match = np.full(len(name), -1, np.int64)
+    match[count == 1] = first[name[count == 1]]
+    several = np.flatnonzero(count > 1)
+    match[several], is_by_year, is_ambiguous = _nearest_in_year(
+        matches, first, name[several], own[several], years
+    )
 
     linked = np.full(len(name), -1, np.int64)
     how = np.full(len(name), _CODE["outside"], np.int8)
     score = np.full(len(name), np.nan, np.float32)
-    is_resolved = has_any & ~ambiguous
-    met = match[best[is_resolved]]
-    linked[is_resolved], score[is_resolved] = matches.item[met], matches.score[met]
+    match[several[is_ambiguous]], how[several[is_ambiguous]] = -1, _CODE["ambiguous"]
+    is_met = match >= 0
+    met = match[is_met]
+    linked[is_met], score[is_met] = matches.item[met], matches.score[met]
     codes = np.array([_HOW_MATCHED[kind] for kind in range(len(_HOW_MATCHED))], np.int8)
-    how[is_resolved] = codes[matches.how[met]]
-    how[is_resolved & several] = _CODE["year"]
-    how[ambiguous] = _CODE["ambiguous"]
-    is_own = is_resolved & (linked == own)
+    how[is_met] = codes[matches.how[met]]
+    how[several[is_by_year & ~is_ambiguous]] = _CODE["year"]
+    is_own = is_met & (linked == own)
     linked[is_own], how[is_own], score[is_own] = -1, _CODE["self_mention"], np.nan
     return linked, how, score
+
+
+_WINDOW = np.arange(-3, 3)
+"""Places around a year, of titles in the order of years: the two nearest to it are there, even
+where one more, the item's own, does not count."""
+
+
+def _nearest_in_year(
+    matches: Matches, first: np.ndarray, name: np.ndarray, own: np.ndarray, years: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which of several items mentions mean.
+
+    The answer is about other items, so a title that several have means another one. Thousands may
+    have it, and as many answers name it: only those next to the year are compared.
+
+    Args:
+      matches: of distinct names.
+      first: [names + 1] where the matches of each name begin.
+      name: [mentions] code of a name with two matches or more.
+      own: [mentions] see `_resolve`.
+      years: [items] float64.
+
+    Returns:
+      [mentions] the match that is nearest in year; [mentions] whether there are others; [mentions]
+      whether one of them is as near.
+    """
+    own_year = np.where(own >= 0, years[own], np.nan)
+    wanted = np.where(np.isnan(matches.years[name]), own_year, matches.years[name])
+    year = years[matches.item]
+    order = np.lexsort([year, matches.name])
+    known, rank = np.unique(year, return_inverse=True)
+    step = len(known) + 1
+    place = np.searchsorted(
+        matches.name[order] * step + rank[order], name * step + np.searchsorted(known, wanted)
+    )
+    window = place[:, np.newaxis] + _WINDOW
+    is_there = (first[name, np.newaxis] <= window) & (window < first[name + 1, np.newaxis])
+    match = order[np.clip(window, 0, len(order) - 1)]
+    is_there &= matches.item[match] != own[:, np.newaxis]
+    apart = np.abs(wanted[:, np.newaxis] - year[match])
+    apart[np.isnan(apart)] = np.inf
+    best = np.lexsort([apart, ~is_there])[:, :2]
+    match, apart, is_there = (
+        np.take_along_axis(values, best, axis=1) for values in (match, apart, is_there)
+    )
+    return match[:, 0], is_there[:, 1], is_there[:, 1] & (apart[:, 0] == apart[:, 1])
 
 
 def summarise(
@@ -422,7 +471,7 @@ def summarise(
         **count_by_how(table),
         "lists": {
             kind: {
-                name: pc.sum(pc.equal(rows["list"].cast(pa.string()), kind)).as_py() or 0
+                name: pc.sum(rows_with(rows["list"], kind)).as_py() or 0
                 for name, rows in {"names": table, "linked": links}.items()
             }
             for kind in LISTS[entity]
@@ -485,14 +534,19 @@ def review_rows(table: pa.Table, catalogue: TitleCatalogue) -> pa.Table:
       Columns how, name, linked, title of the linked item, node, score and answers, how many have
       the name.
     """
-    worth = pc.invert(pc.is_in(table["how"].cast(pa.string()), pa.array(["exact", *DROPPED])))
     keys = ["how", "name", "linked", "node"]
-    plain = {key: table[key].cast(pa.string()) for key in keys} | {"score": table["score"]}
-    grouped = (
-        pa.table(plain).filter(worth).group_by([*keys, "score"]).aggregate([([], "count_all")])
+    rows = table.filter(pc.invert(_rows_with_any(table["how"], ["exact", *DROPPED])))
+    columns = {key: rows[key].combine_chunks() for key in keys}
+    codes = pa.table({key: column.indices for key, column in columns.items()})
+    grouped = codes.append_column("score", rows["score"])
+    grouped = grouped.group_by([*keys, "score"]).aggregate([([], "count_all")])
+    for number, (key, column) in enumerate(columns.items()):
+        texts = column.dictionary.cast(pa.large_string())
+        grouped = grouped.set_column(number, key, texts.take(grouped[key]))
+    titles, ids = (texts.cast(pa.large_string()) for texts in (catalogue.titles, catalogue.ids))
+    grouped = grouped.append_column(
+        "title", titles.take(pc.index_in(grouped["linked"], value_set=ids))
     )
-    row = pc.index_in(grouped["linked"], value_set=catalogue.ids)
-    grouped = grouped.append_column("title", catalogue.titles.take(row.combine_chunks()))
     grouped = grouped.rename_columns([*keys, "score", "answers", "title"])
     grouped = grouped.sort_by(
         [
@@ -568,3 +622,14 @@ def rows_with(column: pa.ChunkedArray, text: str) -> pa.Array:
     column = column.combine_chunks()
     code = pc.index(column.dictionary, text).as_py()
     return pc.fill_null(pc.equal(column.indices, code), False)
+
+
+def _rows_with_any(column: pa.ChunkedArray, texts: Iterable[str]) -> pa.Array:
+    """Where a column of dictionary type has one of some texts: bool [rows].
+
+    Texts are compared in the dictionary: written out for each row, they may exceed the 2 GB that a
+    string column holds.
+    """
+    column = column.combine_chunks()
+    is_one = pc.is_in(column.dictionary, value_set=pa.array(list(texts), pa.string()))
+    return pc.fill_null(is_one.take(column.indices), False)

@@ -133,6 +133,7 @@ def known_years(titles: pa.Array, years: np.ndarray | None) -> np.ndarray:
 _WHOLE, _BRACKETED, _PART = range(3)
 
 _ASKED_AT_ONCE = 1 << 11
+_COMPARED_AT_ONCE = 1 << 22
 _TEXTS_AT_ONCE = 1 << 17
 _RAREST = 10
 _SHARED_GRAMS = 3
@@ -242,11 +243,14 @@ def outside_forms(names: pa.Array) -> tuple[np.ndarray, pa.Array]:
     """What names outside the catalogue have in common.
 
     Returns:
-      [names] int64 index of the normal form of each, its year and the brackets apart; [forms] them.
+      [names] int64 index of the normal form of each, its year and the brackets apart, -1 if nothing
+      is left, as of "(1999)"; [forms] them.
     """
     plain, _ = split_years(names.cast(pa.large_string()))
-    encoded = normal_forms(as_written(titles_alone(plain))).dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.cast(pa.string())
+    forms = normal_forms(as_written(titles_alone(plain)))
+    encoded = pc.if_else(pc.equal(forms, ""), None, forms).dictionary_encode()
+    index = pc.fill_null(encoded.indices, -1).to_numpy().astype(np.int64)
+    return index, encoded.dictionary.cast(pa.string())
 
 
 @dataclass(frozen=True)
@@ -288,11 +292,16 @@ class TitleIndex:
         forms = _forms_of(plain, with_parts=True)
         encoded = forms.keys.dictionary_encode()
         key = encoded.indices.to_numpy()
-        order = np.lexsort([forms.row, forms.level, key])
+        is_bracketed = forms.level == _BRACKETED
+        order = np.lexsort([forms.row, is_bracketed, key])
         self._keys = encoded.dictionary
         self._item, self._level = forms.row[order], forms.level[order]
         self._written = forms.written.take(pa.array(order))
-        self._first = np.searchsorted(key[order], np.arange(len(self._keys) + 1))
+        # Of each key two ranges, the second of texts in brackets.
+        ranges = 2 * key + is_bracketed
+        self._first = np.searchsorted(ranges[order], np.arange(2 * len(self._keys) + 1))
+        self._bracketed = np.flatnonzero(is_bracketed[order])
+        self._bracketed_pairs = self._pairs(key[order], self._item)[self._bracketed]
         # A part of a title is too little to be nearly met.
         whole = forms.only(forms.level < _PART)
         self._near_item = whole.row
@@ -330,21 +339,67 @@ class TitleIndex:
         """Names, items and costs of all pairs of which a form is equal.
 
         A name with brackets needs more than the text before them: "The Bridge (Die Bruecke)" is
-        not any bridge.
+        not any bridge. Nor do equal texts in brackets suffice: "(Remastered)" is said of any album.
         """
         key = pc.index_in(forms.keys, value_set=self._keys)
-        forms = forms.only(key.is_valid().to_numpy(zero_copy_only=False))
-        keys = key.drop_null().to_numpy()
-        form, entry = expand(self._first[keys], self._first[keys + 1])
+        is_known = key.is_valid().to_numpy(zero_copy_only=False)
+        is_known &= ~forms.is_main | np.isin(forms.row, forms.row[is_known & ~forms.is_main])
+        forms = forms.only(is_known)
+        keys = key.filter(pa.array(is_known)).to_numpy()
+        is_bracketed = forms.level == _BRACKETED
+        form, entry = expand(self._first[2 * keys], self._first[2 * keys + 2 - is_bracketed])
+        beside, bracketed = self._equal_brackets(
+            forms.row, keys, np.flatnonzero(is_bracketed), forms.row[form], self._item[entry]
+        )
+        form, entry = np.concatenate([form, beside]), np.concatenate([entry, bracketed])
         name, item = forms.row[form], self._item[entry]
         otherwise = pc.not_equal(
             forms.written.take(pa.array(form)), self._written.take(pa.array(entry))
         ).to_numpy(zero_copy_only=False)
         cost = _COST_OF_LEVEL * (forms.level[form] + self._level[entry]) + otherwise
-        pair = name * len(self.years) + item
+        pair = self._pairs(name, item)
         is_main = forms.is_main[form]
         supported = ~is_main | np.isin(pair, pair[~is_main])
         return name[supported], item[supported], cost[supported].astype(np.float32)
+
+    def _equal_brackets(
+        self,
+        row: np.ndarray,
+        keys: np.ndarray,
+        bracketed: np.ndarray,
+        name: np.ndarray,
+        item: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Equal texts in brackets of names and items that are a pair already.
+
+        They are looked up by pair: a text such as "(Kindle Edition)" may be in thousands of titles
+        and of names.
+
+        Args:
+          row: [forms] name that each is a form of.
+          keys: [forms] key of each.
+          bracketed: [bracketed] those forms that stand in brackets.
+          name: [pairs] names.
+          item: [pairs] items.
+
+        Returns:
+          [equal] forms; [equal] entries of the titles.
+        """
+        bracketed = bracketed[np.argsort(row[bracketed], kind="stable")]
+        name, item = np.divmod(np.unique(self._pairs(name, item)), len(self.years))
+        starts, ends = (np.searchsorted(row[bracketed], name, side) for side in ("left", "right"))
+        pair, place = expand(starts, ends)
+        form = bracketed[place]
+        wanted = self._pairs(keys[form], item[pair])
+        starts, ends = (
+            np.searchsorted(self._bracketed_pairs, wanted, side) for side in ("left", "right")
+        )
+        met, place = expand(starts, ends)
+        return form[met], self._bracketed[place]
+
+    def _pairs(self, left: np.ndarray, item: np.ndarray) -> np.ndarray:
+        """[pairs] int64, ascending where the left ones ascend, and items of the same."""
+        return left.astype(np.int64) * len(self.years) + item
 
     def _cheapest(
         self,
@@ -437,13 +492,23 @@ class _NearTexts:
         if len(self._texts):
             for start in range(0, len(long_enough), _ASKED_AT_ONCE):
                 rows = long_enough[start : start + _ASKED_AT_ONCE]
-                row, text, score = self._find(asked.take(pa.array(rows)), least)
-                parts.append((rows[row], text, score))
+                some = asked.take(pa.array(rows))
+                grams = self._rare_grams(some)
+                # Where all begin alike, even the rarest groups are in most of the texts.
+                batch = np.cumsum(grams @ self._frequency) // _COMPARED_AT_ONCE
+                ends = np.r_[np.flatnonzero(np.diff(batch)) + 1, len(rows)]
+                for first, end in zip(np.r_[0, ends[:-1]], ends, strict=True):
+                    row, text, score = self._find(
+                        some.slice(first, end - first), grams[first:end], least
+                    )
+                    parts.append((rows[first:end][row], text, score))
         row, text, score = (np.concatenate(column) for column in zip(*parts, strict=True))
         return row, text, score
 
-    def _find(self, asked: pa.Array, least: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        shared = (self._rare_grams(asked) @ self._by_gram).tocoo()
+    def _find(
+        self, asked: pa.Array, rare_grams: sparse.csr_matrix, least: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        shared = (rare_grams @ self._by_gram).tocoo()
         enough = shared.data >= _SHARED_GRAMS
         row, text = shared.row[enough].astype(np.int64), shared.col[enough].astype(np.int64)
         lengths, words, digits = _shape_of(asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import tracemalloc
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -49,6 +50,8 @@ CATALOGUE = (
     "1984 (1956)",
     "Mission: Impossible (1996)",
     "七人の侍 (1954)",
+    "Vivre sa vie: Film en douze tableaux (My Life to Live) (1962)",
+    "Abbey Road (Remastered)",
     "",
 )
 
@@ -114,6 +117,13 @@ def found(name: str, near: float = 94.0, tolerance: int = 1) -> tuple[set[str], 
         ),
         ("1984", "1984 (1956)", EXACT),
         ("七人の侍", "七人の侍 (1954)", EXACT),
+        (
+            "Vivre sa vie (My Life to Live)",  # both that part and the brackets
+            "Vivre sa vie: Film en douze tableaux (My Life to Live) (1962)",
+            ALTERNATIVE,
+        ),
+        ("Abbey Road (Remastered)", "Abbey Road (Remastered)", EXACT),
+        ("Abbey Road", "Abbey Road (Remastered)", EXACT),
     ],
 )
 def test_a_name_means_the_item_of_an_equal_or_nearly_equal_title(name, title, how):
@@ -128,6 +138,7 @@ def test_a_name_means_the_item_of_an_equal_or_nearly_equal_title(name, title, ho
         "Aliens",
         "The Professionals",
         "The Bridge (Die Brücke)",  # the brackets tell which bridge
+        "Kind of Blue (Remastered)",  # the brackets tell no title
         "Impossible",
         "The Hope",
         "Heat",
@@ -206,6 +217,22 @@ def test_a_title_is_found_under_itself_whatever_else_is_looked_up(titles: list[s
     assert alone.item.tolist() == matches.item[matches.name == len(titles) - 1].tolist()
 
 
+def test_brackets_of_many_titles_and_names_take_no_memory_for_each_pair():
+    def films(word: str) -> list[str]:  # too short to be nearly met
+        return [f"{word} {number:x}z (DVD)" for number in range(2_000)]
+
+    index = TitleIndex(pa.array([*films("Dune"), *["Heat"] * 2_000]))
+    names = pa.array(
+        [*films("Emma"), "Dune ffz (DVD)", *(f"Heat ({x}z)" for x in range(100, 2_100))]
+    )
+    tracemalloc.start()
+    matches = index.find(names, 1, 94.0)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (matches.name.tolist(), matches.item.tolist()) == ([2_000], [0xFF])
+    assert most < 8 * 2_000 * 2_000
+
+
 @pytest.mark.parametrize("others", [0, 33_000])
 def test_near_matches_are_those_of_comparing_all_pairs(others: int) -> None:
     from rapidfuzz import fuzz
@@ -230,6 +257,19 @@ def test_near_matches_are_those_of_comparing_all_pairs(others: int) -> None:
         best = [item for item, score in enumerate(scores) if score == max(scores) and score >= 90]
         met = matches.item[matches.name == number].tolist()
         assert met == best, name
+
+
+def test_names_that_begin_as_all_titles_do_take_no_memory_for_each_pair():
+    letters = str.maketrans("0123456789", "klmnopqrst")
+    titles = [f"galaxy case {number * 7_919:06d}".translate(letters) for number in range(10_000)]
+    names = [f"galaxy case {number:06d}" for number in range(2_000)]
+    index = TitleIndex(pa.array(titles))
+    tracemalloc.start()
+    matches = index.find(pa.array([*names, titles[0].replace("k", "x", 1)]), 1, 90.0)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (matches.name.tolist(), matches.item.tolist()) == ([2_000], [0])
+    assert most < 8 * len(titles) * len(names)
 
 
 def test_labelled_names_justify_the_threshold(repository_root: Path) -> None:
