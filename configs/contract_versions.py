@@ -10,7 +10,7 @@ from __future__ import annotations
 CONTRACTS = {
     "group": 1,
     "prompts": 2,
-    "link": 3,
+    "link": 4,
     "encode": 1,
     "examples": 2,
     "training": 1,
