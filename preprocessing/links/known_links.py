@@ -23,6 +23,7 @@ from preprocessing.links.linking import (
     link_names,
     read_catalogue,
     read_links,
+    rows_with,
     with_outside_nodes,
     without_entities,
     write_parquet,
@@ -74,10 +75,9 @@ class KnownLinks:
 
     def items_with_links(self) -> frozenset[str]:
         """Items whose answers link them to something."""
-        how = self.table["how"].cast(pa.string())
-        linked = pc.is_in(how, value_set=pa.array(["exact", "alternative", "near", "year"]))
-        is_of_answer = pc.or_(linked, pc.is_valid(self.table["node"]))
-        return frozenset(pc.unique(self.table.filter(is_of_answer)["item"]).to_pylist())
+        is_linked = pc.or_(pc.is_valid(self.table["linked"]), pc.is_valid(self.table["node"]))
+        asked_for = pc.and_not(is_linked, rows_with(self.table["how"], ["mined"]))
+        return frozenset(pc.unique(self.table.filter(asked_for)["item"]).to_pylist())
 
     def extended(self, names: NamesOfAnswers) -> ExtendedLinks:
         """Takes answers in, in the place of those there were about the same items.
@@ -114,16 +114,15 @@ class KnownLinks:
 
     def _with_answers(self, new: pa.Table, items: Sequence[str]) -> _Extension:
         """The same with the rows of a table of new links that are about some items."""
-        asked = pa.array(items, pa.string())
-
-        def about_asked(table: pa.Table) -> pa.Array:
-            return pc.is_in(table["item"].cast(pa.string()), value_set=asked)
-
-        is_mined = pc.equal(self.table["how"].cast(pa.string()), "mined")
-        stays = pc.invert(pc.or_(about_asked(self.table), is_mined))
-        parts = self.table.filter(stays), new.filter(about_asked(new)), self.table.filter(is_mined)
+        is_mined = rows_with(self.table["how"], ["mined"])
+        stays = pc.invert(pc.or_(rows_with(self.table["item"], items), is_mined))
+        coming = new.filter(rows_with(new["item"], items))
+        parts = self.table.filter(stays), coming, self.table.filter(is_mined)
         table = with_outside_nodes(joined_tables(parts))
-        before, after = (_links_of(each.filter(about_asked(each))) for each in (self.table, table))
+        before, after = (
+            _links_of(each.filter(rows_with(each["item"], items))) for each in (self.table, table)
+        )
+        asked = pa.array(items, pa.string())
         places = pc.fill_null(pc.index_in(asked, value_set=self.vectors.items), -1).to_numpy()
         has_row = (places >= 0) & self.vectors.vectors[places].any(axis=1)
         changed = [

@@ -300,8 +300,8 @@ def without_entities(table: pa.Table, leaving: Collection[str], items: Collectio
         be of a catalogue without them.
     """
     entity = table.column_names[0]
-    kept = table.filter(pc.invert(_rows_with_any(table[entity], leaving)))
-    unlinked = _rows_with_any(kept["linked"], items)
+    kept = table.filter(pc.invert(rows_with(table[entity], leaving)))
+    unlinked = rows_with(kept["linked"], items)
     how = _codes_of_how(kept["how"])
     how[unlinked.to_numpy(zero_copy_only=False)] = _CODE["outside"]
     linked = kept["linked"].combine_chunks()
@@ -334,7 +334,7 @@ def joined_tables(tables: Sequence[pa.Table]) -> pa.Table:
     first = rows.group_by(pair).aggregate([("row", "min")])["row_min"]
     is_first = np.zeros(len(table), bool)
     is_first[first.to_numpy()] = True
-    is_mined = rows_with(table["how"], "mined").to_numpy(zero_copy_only=False)
+    is_mined = rows_with(table["how"], ["mined"]).to_numpy(zero_copy_only=False)
     return table.filter(pa.array(is_first | ~is_mined))
 
 
@@ -471,7 +471,7 @@ def summarise(
         **count_by_how(table),
         "lists": {
             kind: {
-                name: pc.sum(rows_with(rows["list"], kind)).as_py() or 0
+                name: pc.sum(rows_with(rows["list"], [kind])).as_py() or 0
                 for name, rows in {"names": table, "linked": links}.items()
             }
             for kind in LISTS[entity]
@@ -535,7 +535,7 @@ def review_rows(table: pa.Table, catalogue: TitleCatalogue) -> pa.Table:
       the name.
     """
     keys = ["how", "name", "linked", "node"]
-    rows = table.filter(pc.invert(_rows_with_any(table["how"], ["exact", *DROPPED])))
+    rows = table.filter(pc.invert(rows_with(table["how"], ["exact", *DROPPED])))
     columns = {key: rows[key].combine_chunks() for key in keys}
     codes = pa.table({key: column.indices for key, column in columns.items()})
     grouped = codes.append_column("score", rows["score"])
@@ -575,8 +575,8 @@ def links_of_item(
       `name`, `how`, and `item`, `title` and `score`, or `node`, and `named_by`, the `items` that
       name it, a number, and `first`, best ranks first, with `rank`, `name`, `item` and `title`.
     """
-    about = table.filter(rows_with(table["item"], item)).sort_by("rank").to_pylist()
-    naming = table.filter(rows_with(table["linked"], item)).sort_by("rank")
+    about = table.filter(rows_with(table["item"], [item])).sort_by("rank").to_pylist()
+    naming = table.filter(rows_with(table["linked"], [item])).sort_by("rank")
     return {
         "answered": bool(about),
         "names": [
@@ -611,20 +611,13 @@ def linked_items(tables: Iterable[pa.Table], item: str) -> dict[str, str]:
     named: set[str] = set()
     naming: set[str] = set()
     for table in tables:
-        named.update(table.filter(rows_with(table["item"], item))["linked"].to_pylist())
-        naming.update(table.filter(rows_with(table["linked"], item))["item"].to_pylist())
+        named.update(table.filter(rows_with(table["item"], [item]))["linked"].to_pylist())
+        naming.update(table.filter(rows_with(table["linked"], [item]))["item"].to_pylist())
     both = dict.fromkeys(named & naming, "both")
     return dict.fromkeys(named, "named") | dict.fromkeys(naming, "names_it") | both
 
 
-def rows_with(column: pa.ChunkedArray, text: str) -> pa.Array:
-    """Where a column of dictionary type has a text: bool [rows]."""
-    column = column.combine_chunks()
-    code = pc.index(column.dictionary, text).as_py()
-    return pc.fill_null(pc.equal(column.indices, code), False)
-
-
-def _rows_with_any(column: pa.ChunkedArray, texts: Iterable[str]) -> pa.Array:
+def rows_with(column: pa.ChunkedArray, texts: Iterable[str]) -> pa.Array:
     """Where a column of dictionary type has one of some texts: bool [rows].
 
     Texts are compared in the dictionary: written out for each row, they may exceed the 2 GB that a

@@ -459,7 +459,7 @@ class WorkData:
         by_source: dict[str, dict[str, list[dict[str, Any]]]] = {}
         for source in self.linked["user"]:
             table = self.links(source)
-            rows = table.filter(rows_with(table["user"], user)).sort_by("rank").to_pylist()
+            rows = table.filter(rows_with(table["user"], [user])).sort_by("rank").to_pylist()
             for row in rows:
                 row["title"] = self.items.title(row["linked"])
                 by_source.setdefault(source, {}).setdefault(row["list"], []).append(row)
