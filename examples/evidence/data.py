@@ -292,7 +292,7 @@ def _write_answers(source: Path, folder: Path, training_ratings: Mapping[str, in
     films = [one.entity_id for one in listed]
     lists = [[name for name in one.names if isinstance(name, str)] for one in listed]
     versions = {
-        "links": dict(zip(films, lists, strict=True)),
+        **dict.fromkeys(("links", "links_smooth"), dict(zip(films, lists, strict=True))),
         "links_shuffled": dict(zip(films, shuffled_lists(lists), strict=True)),
         "links_random": dict(zip(films, dealt_anew(lists), strict=True)),
         **{

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from configs.loading import ConfigurationError
 from examples.evidence.data import Variant, source_folder, write_music, write_variant
@@ -97,6 +98,18 @@ def test_versions_of_the_links(source, tmp_path):
     assert sorted(shuffled.values()) == sorted(links.values()) and shuffled != links
     prose = (tmp_path / "prose/answers.jsonl").read_text().splitlines()
     assert len(prose) == FILMS
+
+
+def test_every_source_of_the_scenario_has_its_answers(source, tmp_path, repository_root):
+    write_variant(source, Variant("all"), tmp_path)
+    text = (repository_root / "configs/evidence/movielens_1m.yaml").read_text(encoding="utf-8")
+    sources = yaml.safe_load(text)["knowledge"]["answers"]
+    files = {name: described.get("individual", []) for name, described in sources.items()}
+    assert {"links_smooth", "prose", "links_popular_5"} <= {name for name in files if files[name]}
+    for name, paths in files.items():
+        for path in paths:
+            lines = (tmp_path / path.split("/data/")[1]).read_text().splitlines()
+            assert lines and {json.loads(line)["source"] for line in lines} == {name}
 
 
 def test_answers_are_read_where_generate_writes_them(source, tmp_path):
