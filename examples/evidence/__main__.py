@@ -58,7 +58,11 @@ class _RunOptions(_PageOptions):
         "out/evidence", description="folder for prepared data and runs"
     )
     backbones: list[str] = Field([], description="of the part's; all if empty")
-    arms: list[str] = Field([], description="of the part's; all if empty")
+    arms: list[str] = Field(
+        [],
+        description="of the part's; all if empty. The baseline comes with them, unless the part "
+        "compares some of them with each other",
+    )
     seeds: list[int] = Field([1, 2, 3], description="of the trainings")
     processes: int = Field(1, ge=1, description="trainings at a time")
     resamples: int = Field(40_000, ge=1, description="of the bootstrap over users")

@@ -417,7 +417,8 @@ class Request:
       results: folder of the result file.
       config: scenario with all arms; None takes that of the part's data.
       backbones: of the part's; all if empty.
-      arms: of the part's, with the baseline; all if empty.
+      arms: of the part's; all if empty. The baseline comes with them, unless the part compares
+        some of them with each other.
       seeds: of the trainings.
       processes: trainings at a time.
       resamples: of the bootstrap.
@@ -530,12 +531,12 @@ def _write_scenario(request: Request, part: Part, folder: Path) -> Path:
     """The scenario of the part: its arms, backbones, sources, settings and folder."""
     text = (request.config or part.data.config).read_text(encoding="utf-8")
     tree = yaml.safe_load(text.replace(yaml.safe_load(text)["work_dir"], str(folder)))
-    experiment = tree["experiment"]
+    experiment, arms = tree["experiment"], _asked_arms(request, part)
     tree["name"] = f"evidence_{request.part}"
     tree["experiment"] = {
         "backbones": _chosen("--backbones", request.backbones, part.backbones),
-        "arms": {name: experiment["arms"][name] for name in _asked_arms(request, part)},
-        "baseline": part.arms[0],
+        "arms": {name: experiment["arms"][name] for name in arms},
+        "baseline": arms[0],
         "seeds": list(request.seeds),
     }
     tree.setdefault("evaluation", {})["bootstrap_resamples"] = request.resamples
@@ -547,9 +548,10 @@ def _write_scenario(request: Request, part: Part, folder: Path) -> Path:
 
 
 def _asked_arms(request: Request, part: Part) -> list[str]:
-    """With the baseline, in the part's order."""
+    """In the part's order; with the baseline, unless some are compared with each other."""
     arms = _chosen("--arms", request.arms, part.arms)
-    return arms if part.arms[0] in arms else [part.arms[0], *arms]
+    complete = part.arms[0] in arms or any(set(pair) <= set(arms) for pair in part.pairs)
+    return arms if complete else [part.arms[0], *arms]
 
 
 def _chosen(option: str, asked: Sequence[str], there_are: Sequence[str]) -> list[str]:

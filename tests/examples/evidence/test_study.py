@@ -495,6 +495,25 @@ def test_what_a_part_no_longer_has_is_left_out():
     assert _with_measured_before(part, of_kept, of_models(kept | gone, part)) == of_kept
 
 
+@pytest.mark.parametrize(
+    ("asked", "trained"),
+    [
+        (["links_title_genres"], ["none", "links_title_genres"]),
+        (["links", "prose"], ["none", "prose", "links"]),
+        (["prose", "title_genres"], ["title_genres", "prose"]),
+        (["prose", "none", "title_genres"], ["none", "title_genres", "prose"]),
+    ],
+    ids=["one", "not compared", "compared", "with the baseline"],
+)
+def test_the_baseline_comes_with_arms_that_nothing_else_is_compared_with(
+    tmp_path: Path, asked: list[str], trained: list[str]
+):
+    request = Request("main", data=None, out=tmp_path, arms=asked)
+    path = _write_scenario(request, PARTS["main"], tmp_path)
+    experiment = load_scenario(path, for_all_arms=True).experiment
+    assert ([*experiment.arms], experiment.baseline) == (trained, trained[0])
+
+
 def test_models_are_compared_together(tmp_path: Path):
     """By differences of runs of one backbone and seed, however far apart the backbones are."""
     part, request = PARTS["main"], Request("main", data=None, out=tmp_path, resamples=200)
