@@ -23,10 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from configs.files import file_sha256
 from configs.loading import ConfigurationError
 from examples.movielens_small.control_answers import (
-    bundled_answers,
     dealt_anew,
     shuffled_lists,
     write_answers,
@@ -168,11 +166,6 @@ def write_sample(folder: Path) -> dict[str, int]:
     for extraction in EXTRACTIONS:
         write_renamed(folder, f"item_{extraction}", extraction)
     return {}
-
-
-def sample_checksums() -> dict[str, str]:
-    """Of the bundled answers that `write_sample` reads: extraction -> SHA-256 of their file."""
-    return {name: file_sha256(bundled_answers(f"item_{name}")) for name in EXTRACTIONS}
 
 
 def _counts_by_part(table: pa.Table) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from configs.command_line import CommandError, say
+from configs.files import file_sha256
 from configs.loading import ConfigurationError, load_scenario
 from configs.scenario import Scenario
 from examples.evidence.data import (
-    MUSIC_WORLD,
     NAMES,
     POPULAR,
     Variant,
-    sample_checksums,
     source_folder,
     write_music,
     write_sample,
@@ -63,14 +62,15 @@ class StudyData:
       write: writes the files of a variant, from the folder that was asked for, and counts.
       description: for people, with names of those counts in braces.
       new_items_description: likewise, about a variant with new items.
-      constants: gives what else decides the files; where it changed they are written anew.
+      answers: source of what an LLM said -> file of a variant. Results of other answers do not
+        stand beside those of these.
     """
 
     config: Path
     write: Callable[[str | None, Variant, Path], Mapping[str, int]]
     description: str
     new_items_description: str = ""
-    constants: Callable[[], Mapping[str, Any]] = dict
+    answers: Mapping[str, str] = field(default_factory=dict)
 
 
 MOVIELENS_1M = StudyData(
@@ -79,6 +79,7 @@ MOVIELENS_1M = StudyData(
     "MovieLens-1M: {users:,} users in three parts ({train:,} training, {validation:,} validation "
     "and {test:,} test ratings), {films:,} films{new}. Label: four stars or more.",
     ", {new_films} of them without any training rating",
+    answers={"links": "links/answers.jsonl", "prose": "prose/answers.jsonl"},
 )
 IN_TIME = replace(
     MOVIELENS_1M,
@@ -93,13 +94,11 @@ MUSIC = StudyData(
     "{validation:,} (validation) and {test:,} (test) pairs of a listener and one of {artists:,} "
     "artists{new}. No ratings, no times.",
     ", {new_artists} of which training never saw",
-    constants=lambda: asdict(MUSIC_WORLD),
 )
 SAMPLE = StudyData(
     Path("configs/evidence/movielens_small.yaml"),
     lambda asked, variant, folder: write_sample(folder),
     "The bundled MovieLens sample: 100,004 ratings of 671 users. Label: four stars or more.",
-    constants=sample_checksums,
 )
 
 
@@ -453,9 +452,9 @@ def run_part(request: Request) -> dict[str, Any]:
 
     part = PARTS[request.part]
     folder = request.out / part.variant.name
-    counts = _prepared_data(request, part, folder)
+    counts = part.data.write(request.data, part.variant, folder / "data")
     scenario = load_scenario(_write_scenario(request, part, folder), for_all_arms=True)
-    shared = _shared(request, scenario, counts)
+    shared = _shared(request, part, scenario, counts)
     path = request.results / f"{request.part}.json"
     _require_kept(request, part, shared, path)
     run_all_steps(scenario)
@@ -481,13 +480,19 @@ def run_part(request: Request) -> dict[str, Any]:
     return document
 
 
-def _shared(request: Request, scenario: Scenario, counts: Mapping[str, int]) -> dict[str, Any]:
+def _shared(
+    request: Request, part: Part, scenario: Scenario, counts: Mapping[str, int]
+) -> dict[str, Any]:
     """What all models of a result file have in common."""
     from trainer.report.inputs import machine_text
 
     return {
         "machine": machine_text(),
         "data": dict(counts),
+        "answers": {
+            source: file_sha256(request.out / part.variant.name / "data" / file)
+            for source, file in part.data.answers.items()
+        },
         "seeds": list(request.seeds),
         "resamples": request.resamples,
         "training": scenario.training.model_dump(mode="json", exclude_defaults=True),
@@ -509,22 +514,6 @@ def _require_kept(request: Request, part: Part, shared: Mapping[str, Any], path:
             f"this run would not keep what {path} has of {', '.join(lost)}: it is about other "
             f"{' and '.join(others)}. Ask for these, too, or write elsewhere with --results"
         )
-
-
-def _prepared_data(request: Request, part: Part, folder: Path) -> Mapping[str, int]:
-    """Writes the variant's files, unless they are there."""
-    written = folder / "data" / "variant.json"
-    constants = json.loads(json.dumps(part.data.constants()))
-    if written.is_file():
-        written_before = json.loads(written.read_text(encoding="utf-8"))
-        same = written_before["variant"] == asdict(part.variant)
-        if same and written_before.get("constants", {}) == constants:
-            return dict(written_before["counts"])
-    written.parent.mkdir(parents=True, exist_ok=True)
-    counts = part.data.write(request.data, part.variant, written.parent)
-    description = {"variant": asdict(part.variant), "constants": constants, "counts": counts}
-    written.write_text(json.dumps(description))
-    return counts
 
 
 def _write_scenario(request: Request, part: Part, folder: Path) -> Path:

@@ -74,14 +74,14 @@ def _random_words(movie_id: str, words: Sequence[str]) -> str:
     return " ".join(random.Random(seed).choices(words, k=_WORDS_PER_MOVIE))
 
 
-def bundled_answers(source: str) -> Path:
+def _bundled_answers(source: str) -> Path:
     """The file of bundled LLM answers of a name."""
     return Path("examples/movielens_small/answers") / f"{source}.jsonl.gz"
 
 
 def write_renamed(folder: Path, source: str, extraction: str) -> int:
     """Writes bundled answers of one extraction as a source of the name of their file."""
-    with gzip.open(bundled_answers(source), "rt", encoding="utf-8") as file:
+    with gzip.open(_bundled_answers(source), "rt", encoding="utf-8") as file:
         answers = [json.loads(line) for line in file]
     ids = [answer["entity_id"] for answer in answers]
     return write_answers(folder, source, extraction, ids, (answer["answer"] for answer in answers))
@@ -89,7 +89,7 @@ def write_renamed(folder: Path, source: str, extraction: str) -> int:
 
 def _lists_of_links() -> tuple[list[str], list[list[str]]]:
     """Movies, and the names that the LLM lists for each."""
-    with gzip.open(bundled_answers("item_links"), "rt", encoding="utf-8") as file:
+    with gzip.open(_bundled_answers("item_links"), "rt", encoding="utf-8") as file:
         answers = [json.loads(line) for line in file]
     lists = [json.loads(answer["answer"])["links"] for answer in answers]
     return [answer["entity_id"] for answer in answers], lists

@@ -5,7 +5,6 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from sklearn.metrics import roc_auc_score
 
 from configs.loading import load_scenario
 from examples.evidence.__main__ import main
-from examples.evidence.data import Variant
 from examples.evidence.pages import kernels_text, page_plots, page_text
 from examples.evidence.plots import _draw_frontier, _draw_panel, _Point, differences_plot
 from examples.evidence.study import (
@@ -36,7 +34,6 @@ from examples.evidence.study import (
     _asked,
     _not_compared,
     _over_models,
-    _prepared_data,
     _with_measured_before,
     _write_scenario,
 )
@@ -116,6 +113,7 @@ def test_a_page_says_what_its_result_file_says(tmp_path: Path):
         "made_on": "2026-01-02",
         "machine": "Linux, 2 cores",
         "data": {"train": 8, "validation": 1, "test": 1, "users": 4, "films": 3, "new_films": 0},
+        "answers": {},
         "seeds": [1, 2],
         "resamples": 40000,
         "training": {"epochs": 4, "learning_rate": 0.003},
@@ -166,6 +164,7 @@ def test_a_page_of_another_metric(tmp_path: Path):
         "made_on": "2026-01-02",
         "machine": "Linux, 2 cores",
         "data": {**counts, "new_artists": 3},
+        "answers": {},
         "seeds": [1],
         "resamples": 20,
         "training": {"epochs": 4},
@@ -202,6 +201,7 @@ def page_of(part: str, folder: Path, models: list[dict[str, Any]]) -> str:
         "made_on": "2026-01-02",
         "machine": "Linux, 2 cores",
         "data": {"train": 8, "validation": 1, "test": 1, "users": 4, "films": 3, "new_films": 0},
+        "answers": {},
         "seeds": [1],
         "resamples": 20,
         "training": {"epochs": 4},
@@ -387,10 +387,21 @@ def test_a_part_by_the_command(tmp_path, capsys, source):
     assert main([*words[:-1], "21"]) == 2
     message = capsys.readouterr().err
     assert "main.json has of din title_genres: it is about other resamples." in message
-    both = [*words[: words.index("--seeds")], "title_genres", *words[words.index("--seeds") : -1]]
-    assert main([*both, "21"]) == 0
+    place = words.index("--seeds")
+    every = [*words[:place], "none", "title_genres", *words[place:-1], "21"]
+    assert main(every) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["resamples"] == 21 and len(document["comparisons"]) == 3
+
+    read = (tmp_path / "out/movielens_1m/data/prose/answers.jsonl").read_bytes()
+    assert document["answers"]["prose"] == hashlib.sha256(read).hexdigest()
+    with gzip.open(source / "answers/item_prose.jsonl.gz", "rt") as file:
+        prose = file.read()
+    with gzip.open(source / "answers/item_prose.jsonl.gz", "wt") as file:
+        file.write(prose.replace("lighthouse", "bridge"))
+    assert main([*words[:-1], "21"]) == 2
+    message = capsys.readouterr().err
+    assert "main.json has of din title_genres: it is about other answers." in message
 
 
 def of_models(measured: dict[tuple[str, str], float], part: Part) -> dict[str, Any]:
@@ -557,37 +568,10 @@ def test_models_are_compared_together(tmp_path: Path):
     assert links["high"] - links["low"] < (unpaired.high - unpaired.low) / 4
 
 
-def test_files_are_written_anew_where_what_decides_them_changed(tmp_path: Path):
-    written = []
-
-    def prepare(constants: dict[str, Any], new_items: float = 0.0) -> Mapping[str, int]:
-        def write(asked: str | None, variant: Variant, folder: Path) -> Mapping[str, int]:
-            written.append((variant, constants))
-            return {"films": len(written)}
-
-        data = StudyData(Path(), write, "", constants=lambda: constants)
-        part = Part("?", ("none",), data=data, variant=Variant("v", new_items))
-        return _prepared_data(Request("main", data=None, out=tmp_path), part, tmp_path)
-
-    world = {"genres": ("a", "b"), "items": 3}
-    assert [prepare(world) for _ in range(2)] == [{"films": 1}] * 2
-    assert prepare({**world, "items": 4}) == {"films": 2}
-    assert prepare({**world, "items": 4}, new_items=0.1) == {"films": 3}
-    assert len(written) == 3
-
-
-def test_copies_of_bundled_answers_follow_the_bundled_files(repository_root: Path):
-    folder = repository_root / "examples/movielens_small/answers"
-    assert SAMPLE.constants() == {
-        name: hashlib.sha256((folder / f"item_{name}.jsonl.gz").read_bytes()).hexdigest()
-        for name in ("individual", "collective")
-    }
-
-
 def test_answers_and_their_tokens_are_counted(tmp_path: Path, source: Path):
     request, part = Request("cost", data=str(source), out=tmp_path), PARTS["cost"]
     folder = tmp_path / part.variant.name
-    _prepared_data(request, part, folder)
+    part.data.write(request.data, part.variant, folder / "data")
     asked = _asked(load_scenario(_write_scenario(request, part, folder), for_all_arms=True))
     assert set(asked) == set(part.arms)
     nothing = {"answers": 0, "answer_tokens": 0}
@@ -607,7 +591,7 @@ def test_answers_and_their_tokens_are_counted(tmp_path: Path, source: Path):
 
 def test_answers_of_groups_are_counted(tmp_path: Path, repository_root: Path):
     request, part = Request("extraction", data=None, out=tmp_path), PARTS["extraction"]
-    _prepared_data(request, part, tmp_path)
+    part.data.write(request.data, part.variant, tmp_path / "data")
     written = _write_scenario(request, part, tmp_path)
     asked = _asked(load_scenario(written, for_all_arms=True))
     # Lines of the bundled files.
