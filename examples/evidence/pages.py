@@ -45,8 +45,10 @@ def kernels_text(results: Path) -> str:
 
 
 def page_plots(results: Path) -> dict[Path, bytes]:
-    """The plots of a result file's page: path beside it -> SVG."""
+    """The plots of a result file's page: path beside it -> SVG; none where nothing is compared."""
     document = json.loads(results.read_text(encoding="utf-8"))
+    if not document["comparisons"]:
+        return {}
     part = PARTS[document["part"]]
     plots = {results.with_suffix(".svg"): differences_plot(document, part.metrics[0], part.arms[0])}
     if part.frontier:

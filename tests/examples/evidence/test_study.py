@@ -150,6 +150,10 @@ def test_a_page_says_what_its_result_file_says(tmp_path: Path):
     alone = page_text(path)
     assert rows_of(alone, "`links`") == [over_models] and "Over all models:" in alone
     assert rows_of(page, "1-4") == [["1-4", "1,234", "56", "0.8000", "0.8160", change]]
+    assert [*page_plots(path)] == [tmp_path / "main.svg"] and "(main.svg)" in page
+    path.write_text(json.dumps(document | dict.fromkeys(("comparisons", "slices"), [])))
+    assert page_plots(path) == {}
+    assert "nothing is compared" in page_text(path) and "svg" not in page_text(path)
 
 
 def test_a_page_of_another_metric(tmp_path: Path):
@@ -241,7 +245,7 @@ def test_a_page_has_what_the_llm_was_asked_for(tmp_path: Path):
     page = page_of("cost", tmp_path, models)
     assert rows_of(page, f"`{arm}`") == [[f"`{arm}`", "3,706", "123,456"]]
     assert "All arms have the same inputs and settings\n(epochs 4)" in page
-    assert "(cost_frontier.svg)" in page
+    assert "svg" not in page
 
 
 def test_the_pages_say_what_their_result_files_say(repository_root: Path):
