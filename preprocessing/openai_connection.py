@@ -120,6 +120,9 @@ class Retrying:
                     failure.retries = retry
                     raise
                 delay = self.delay(retry, failure.retry_after)
+            except CallFailed as failure:
+                failure.retries = retry
+                raise
             if self.stop.wait(delay):
                 raise Interrupted
             retry += 1
@@ -265,9 +268,11 @@ def _encodings(value: str) -> set[str]:
 
 _OPENAI_URL = "https://api.openai.com/v1"
 _NO_KEY = "none"
+FORBIDDEN, TIMEOUT = "http_403", "timeout"
+"""Reasons of failed calls."""
 _NEEDS_A_PERSON = {
     401: "the key is wrong or missing",
-    403: "the key does not allow this model",
+    403: "the key does not allow this model, or the service refuses what was asked",
     404: "there is no such model or address",
 }
 _REQUEST_TIMEOUT = 408
@@ -387,7 +392,7 @@ class OpenAIConnection:
             raise TransientFailure("malformed_response", detail) from None
 
     def _timeout(self) -> TransientFailure:
-        return TransientFailure("timeout", f"no response within {self._timeout_seconds:g} s")
+        return TransientFailure(TIMEOUT, f"no response within {self._timeout_seconds:g} s")
 
     def _failure_of(self, error: openai.APIStatusError) -> CallFailed:
         status = error.status_code

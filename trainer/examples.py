@@ -36,7 +36,7 @@ from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import CANDIDATE_MASK, parse_examples
 from preprocessing.records.tfrecord_file import check_intact
 from trainer.model_kinds import MODEL_KINDS, ModelKind
-from trainer.tables import read_model_tables, settings_asked
+from trainer.tables import data_fingerprint, read_model_tables, settings_asked
 
 PARALLEL_CALLS = 2
 """Batches that are parsed and prepared at the same time."""
@@ -334,9 +334,11 @@ class ExampleStore:
         """Creates an empty store."""
         self._tables: dict[str, ModelTables] = {}
         self._examples: dict[tuple[str, str], PreparedExamples] = {}
+        self._fingerprint: dict[tuple[str, str], str] = {}
 
     def tables(self, scenario: Scenario) -> ModelTables:
         """Catalogue, knowledge and profiles of a scenario; see `read_model_tables` for errors."""
+        self._forget_what_changed(scenario)
         key = json.dumps([_data_key(scenario), scenario.model.user_profile])
         if key not in self._tables:
             self._tables[key] = read_model_tables(scenario)
@@ -344,12 +346,25 @@ class ExampleStore:
 
     def examples(self, scenario: Scenario, model: tfrs.models.Model, part: str) -> PreparedExamples:
         """The prepared examples of a part, for a model built from this scenario."""
+        self._forget_what_changed(scenario)
         key = json.dumps([_data_key(scenario), model.kind, _prepared_with(scenario, model)])
         if (key, part) not in self._examples:
             self._examples[key, part] = read_prepared_examples(
                 scenario, model.inputs_preparation, part, model.kind
             )
         return self._examples[key, part]
+
+    def _forget_what_changed(self, scenario: Scenario) -> None:
+        """Empties the store where a step was run since something was read."""
+        try:
+            fingerprint = data_fingerprint(scenario)
+        except FileNotFoundError:
+            return  # What reads it says which step is to be run.
+        for step, checksum in fingerprint.items():
+            if self._fingerprint.setdefault((scenario.work_dir, step), checksum) != checksum:
+                self._tables.clear()
+                self._examples.clear()
+                self._fingerprint = {(scenario.work_dir, step): checksum}
 
 
 def _data_key(scenario: Scenario) -> list[object]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from configs.command_line import CommandError
 from configs.data import ExtraLabel, RerankLists
 from configs.files import file_sha256
 from configs.loading import ConfigurationError
@@ -95,6 +96,27 @@ def data_fingerprint(scenario: Scenario) -> dict[str, str]:
     """
     directories = _step_directories(scenario)
     return {step: _sha256(directory.manifest) for step, directory in directories.items()}
+
+
+def require_unchanged(scenario: Scenario, fingerprint: Mapping[str, str]) -> None:
+    """Makes sure that the prepared data still are those that were read.
+
+    Args:
+      scenario: says where they are.
+      fingerprint: what `data_fingerprint` was before they were read.
+
+    Raises:
+      CommandError: a step was run meanwhile.
+    """
+    try:
+        changed = data_fingerprint(scenario) != fingerprint
+    except FileNotFoundError:
+        changed = True
+    if changed:
+        raise CommandError(
+            f"the data in {scenario.work_dir} changed while they were trained with: another "
+            "process prepares them anew. Run the same command again when it is done"
+        )
 
 
 def require_named_inputs(scenario: Scenario, sources: Iterable[str] | None = None) -> None:

@@ -37,7 +37,7 @@ from trainer.run_folder import (
     create_weights,
 )
 from trainer.run_identity import Files, default_run_folder, training_identity
-from trainer.tables import data_fingerprint, require_named_inputs
+from trainer.tables import data_fingerprint, require_named_inputs, require_unchanged
 from trainer.tracking import dotted_settings
 from trainer.training_checkpoints import (
     TrainingCheckpoints,
@@ -139,7 +139,7 @@ def train(
         built with other settings or from other files than the scenario's.
       ValueError: `max_steps` is less than 1.
       CommandError: all samples of a part have one label, none has knowledge of a source, another
-        process trains the same run, or the disk is full.
+        process trains the same run or changed the data meanwhile, or the disk is full.
       trainer.model_kinds.NotFiniteError: the loss, a score or a weight became infinite or NaN.
       trainer.run_folder.RunFolderError: the run folder holds something else than a run.
     """
@@ -148,6 +148,7 @@ def train(
     folder = default_run_folder(scenario)
     folder.require_replaceable()
     require_named_inputs(scenario)
+    fingerprint = data_fingerprint(scenario)
     store = ExampleStore() if store is None else store
     files = files or {}
     training = scenario.training
@@ -176,6 +177,7 @@ def train(
             model.set_match_statistics(*match_statistics(model, examples.sample()))
         total_steps = examples.input.steps * training.epochs
         _compile(model, training, total_steps if max_steps is None else min(total_steps, max_steps))
+        require_unchanged(scenario, fingerprint)
         checkpoints = TrainingCheckpoints(
             folder.unfinished,
             {
@@ -202,7 +204,11 @@ def train(
             state = loop.run(
                 max_steps,
                 callbacks=watchers.callbacks,
-                on_epoch=[*watchers.on_epoch, *on_epoch],
+                on_epoch=[
+                    *watchers.on_epoch,
+                    *on_epoch,
+                    lambda _row: require_unchanged(scenario, fingerprint),
+                ],
                 on_resume=watchers.on_resume,
             )
         result = RunMetrics(
@@ -214,7 +220,7 @@ def train(
             train_seconds=round(state.seconds, 3),
             train_samples=examples.input.num_examples,
             trainable_weights=int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
-            fingerprint=data_fingerprint(scenario),
+            fingerprint=fingerprint,
             code_version=contract_version("training"),
             coverage=coverage,
         )

@@ -480,13 +480,14 @@ class Duplicates:
     Holds some hundred bytes per answer, not its text.
 
     Args:
-      allow_equal_texts: whether two entities may have the same answer.
+      allow_equal_texts: whether two entities may have the same answer; to the same prompt they may
+        anyhow.
     """
 
     def __init__(self, allow_equal_texts: bool = False):
         self._allow_equal_texts = allow_equal_texts
         self._entities: dict[tuple[str, str, str], tuple[Location, bytes | None]] = {}
-        self._texts: dict[bytes, Location] = {}
+        self._texts: dict[bytes, tuple[Location, bytes | None]] = {}
 
     def add(self, answer: Answer, text: AnswerText | None = None) -> None:
         """Remembers an answer.
@@ -507,8 +508,9 @@ class Duplicates:
                 detail += f", with {'the same' if digest == first_digest else 'another'} text"
             raise RejectedAnswer("duplicate_entity", detail)
         if digest is not None and not self._allow_equal_texts:
-            first = self._texts.setdefault(digest, answer.location)
-            if first != answer.location:
+            prompt = None if answer.prompt is None else _digest(answer.prompt)
+            first, first_prompt = self._texts.setdefault(digest, (answer.location, prompt))
+            if first != answer.location and (prompt is None or prompt != first_prompt):
                 detail = f"same text as line {first.line} of {first.file}, for another entity"
                 raise RejectedAnswer("duplicate_answer", detail)
         self._entities[entity] = (answer.location, digest)
@@ -516,5 +518,8 @@ class Duplicates:
 
 def normalised_digest(text: AnswerText) -> bytes:
     """Hash of the words, apart from case, punctuation and white space."""
-    units = " ".join(text.words) or text.text
-    return hashlib.blake2b(units.encode(), digest_size=_DIGEST_BYTES).digest()
+    return _digest(" ".join(text.words) or text.text)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()

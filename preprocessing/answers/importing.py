@@ -38,6 +38,7 @@ from preprocessing.answers.record import (
 from preprocessing.dead_letters import DeadLetter, DeadLetterRuns
 from preprocessing.inputs import input_checksums
 from preprocessing.names import require_plain_name
+from preprocessing.steps import only_writer
 
 _PERCENTILES = {"p5": 5, "p25": 25, "median": 50, "p75": 75, "p95": 95}
 _EXAMPLES_PER_REASON = 3
@@ -205,19 +206,21 @@ def written_whole(folder: Path, names: Sequence[str]) -> Iterator[Path]:
 
     Raises:
       ConfigurationError: the path is a file.
+      CommandError: another process writes there.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigurationError(f"--out {folder}: this is a file; name a folder")
     folder.mkdir(parents=True, exist_ok=True)
-    hidden = folder / _HIDDEN
-    shutil.rmtree(hidden, ignore_errors=True)
-    hidden.mkdir()
-    try:
-        yield hidden
-        for name in names:
-            os.replace(hidden / name, folder / name)
-    finally:
+    with only_writer(folder):
+        hidden = folder / _HIDDEN
         shutil.rmtree(hidden, ignore_errors=True)
+        hidden.mkdir()
+        try:
+            yield hidden
+            for name in names:
+                os.replace(hidden / name, folder / name)
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
 
 
 _PLAIN, _COMPRESSED = "answers.jsonl", "answers.jsonl.gz"

@@ -78,11 +78,15 @@ class Acceptance:
                 return Rejection("schema_mismatch", str(error))
         return None
 
+    def attempts_left(self, answer: StoredAnswer | None) -> int:
+        """How often a prompt may still be asked."""
+        return max(0, self.attempts_per_answer - (answer.calls if answer else 0))
+
     def needs_call(self, answer: StoredAnswer | None, schema: AnswerSchema | None = None) -> bool:
         """True without an answer, or with a bad one while attempts are left; see `rejection`."""
         if answer is None:
             return True
-        if answer.calls >= self.attempts_per_answer:
+        if not self.attempts_left(answer):
             return False
         rejection = self.rejection(answer, schema)
         return rejection is not None and rejection.reason in _WORTH_ANOTHER_CALL
@@ -117,6 +121,8 @@ CREATE TABLE IF NOT EXISTS batch_requests (
   waiting INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
+_READ, _WAITING, _GIVEN_UP = range(3)
+"""Values of the column `waiting`. A result that comes after all is taken."""
 _SAVE = """
 INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET
@@ -153,12 +159,12 @@ class BatchRequest:
     Attributes:
       prompt_sha256: the prompt's hash.
       prompt_tokens_estimate: used when the result does not count tokens.
-      waiting: False once its result was read.
+      is_read: whether its result was read.
     """
 
     prompt_sha256: str
     prompt_tokens_estimate: int
-    waiting: bool
+    is_read: bool
 
 
 class AnswerStore:
@@ -214,7 +220,9 @@ class AnswerStore:
     def waiting(self, prompts: Sequence[str]) -> set[str]:
         """Which of these prompts lie in a batch request file whose result was not read yet."""
         rows = self._select(
-            "SELECT prompt_sha256 FROM batch_requests", prompts, condition="waiting = 1"
+            "SELECT prompt_sha256 FROM batch_requests",
+            prompts,
+            condition=f"waiting = {_WAITING}",
         )
         return {sha for (sha,) in rows}
 
@@ -237,7 +245,7 @@ class AnswerStore:
     def end_batch_request(self, key: str) -> None:
         """Notes that a batch request's result was read; to be called within `transaction`."""
         self._connection.execute(
-            "UPDATE batch_requests SET waiting = 0 WHERE request_key = ?", (key,)
+            "UPDATE batch_requests SET waiting = ? WHERE request_key = ?", (_READ, key)
         )
 
     def batch_request(self, key: str) -> BatchRequest | None:
@@ -247,12 +255,12 @@ class AnswerStore:
             "WHERE request_key = ? AND model = ? AND parameters_sha256 = ?",
             (key, *self._key),
         ).fetchone()
-        return None if row is None else BatchRequest(row[0], row[1], bool(row[2]))
+        return None if row is None else BatchRequest(row[0], row[1], row[2] == _READ)
 
     def add_batch_requests(self, file: str, requests: Iterable[tuple[str, int]]) -> None:
         """Notes requests (prompt hash, estimated prompt tokens) as written into a file."""
         rows = [
-            (self.request_key(sha), *self._key, sha, file, estimate, 1)
+            (self.request_key(sha, file), *self._key, sha, file, estimate, _WAITING)
             for sha, estimate in requests
         ]
         with self._explained(), self._connection:
@@ -261,21 +269,28 @@ class AnswerStore:
             )
 
     def forget_batches(self) -> int:
-        """Gives up waiting for batch results; returns how many requests that frees."""
+        """Gives up waiting for batch results; returns how many requests that frees.
+
+        Results that come all the same are taken.
+        """
         with self._explained(), self._connection:
             return self._connection.execute(
-                "UPDATE batch_requests SET waiting = 0 "
-                "WHERE waiting = 1 AND model = ? AND parameters_sha256 = ?",
-                self._key,
+                "UPDATE batch_requests SET waiting = ? "
+                "WHERE waiting = ? AND model = ? AND parameters_sha256 = ?",
+                (_GIVEN_UP, _WAITING, *self._key),
             ).rowcount
 
     def batch_files(self) -> set[str]:
         """All batch request files ever noted, under any parameters."""
         return {file for (file,) in self._connection.execute("SELECT file FROM batch_requests")}
 
-    def request_key(self, prompt_sha256: str) -> str:
-        """Names a request by model, parameters and prompt: 64 hexadecimal digits, no ids."""
-        return hashlib.sha256("\0".join((*self._key, prompt_sha256)).encode()).hexdigest()
+    def request_key(self, prompt_sha256: str, file: str) -> str:
+        """Names a request by model, parameters, prompt and file: 64 hexadecimal digits, no ids.
+
+        Of a prompt that is asked again in a later file, each result belongs to its own request.
+        """
+        named = (*self._key, prompt_sha256, Path(file).name)
+        return hashlib.sha256("\0".join(named).encode()).hexdigest()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

@@ -88,7 +88,7 @@ class AnswerSchema:
                 raise SchemaMismatch(f"factor '{factor}' is missing or empty")
         if not parsed:
             raise SchemaMismatch("no factor has a text")
-        if self.names and not any(parsed.get(factor) for factor in self.names):
+        if self.names and not any(_has_name(parsed.get(factor)) for factor in self.names):
             raise SchemaMismatch("no list has a name")
         return parsed
 
@@ -156,9 +156,11 @@ class ChatParameters:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Hash of everything but the model's name."""
+        """Hash of everything but the model's name, and but for prompts' own schemas."""
         body = self.body("")
         del body["model"]
+        if not self.sends_schema:
+            body["sends_schema"] = False
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
     def prompt_tokens_estimate(self, prompt: str) -> int:
@@ -166,9 +168,15 @@ class ChatParameters:
         texts = [prompt] if self.system_prompt is None else [self.system_prompt, prompt]
         return sum(estimated_tokens(text) + _TOKENS_PER_MESSAGE for text in texts)
 
-    def most_usage(self, prompt: str) -> Usage:
-        """The most tokens that a call may spend."""
-        return Usage(self.prompt_tokens_estimate(prompt), self.max_tokens, estimated=True)
+    def most_usage(self, request: ChatRequest) -> Usage:
+        """The most tokens that a call may spend.
+
+        Those of the messages and the schema, estimated, and of the longest answer.
+        """
+        prompt = self.prompt_tokens_estimate(request.prompt)
+        if (sent := self.sent_schema(request.schema)) is not None:
+            prompt += estimated_tokens(json.dumps(sent.response_format()))
+        return Usage(prompt, self.max_tokens, estimated=True)
 
 
 @dataclass(frozen=True)
@@ -269,6 +277,11 @@ def _shape_of(description: object) -> str | None:
 def factors_as_text(factors: Mapping[str, str]) -> str:
     """One line per factor, `name: text`, for encoders that read one text per entity."""
     return "\n".join(f"{name}: {text}" for name, text in factors.items())
+
+
+def _has_name(value: object) -> bool:
+    """Whether a list of names, or one of the lists of a group's members, is not empty."""
+    return any(value.values()) if isinstance(value, dict) else bool(value)
 
 
 def _is_text(value: str) -> bool:

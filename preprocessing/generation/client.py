@@ -46,6 +46,8 @@ def stop_on_interrupt() -> Iterator[threading.Event]:
 class Budget:
     """Counts tokens of finished calls and holds back the most that calls in flight may spend.
 
+    Several threads may use it.
+
     Args:
       tokens: tokens the run may spend; None for no limit.
       dollars: US dollars the run may spend; None for no limit. Needs prices.
@@ -61,30 +63,43 @@ class Budget:
         self.prompt_tokens = 0
         self.completion_tokens = 0
         self.estimated_calls = 0
+        self._lock = threading.Lock()
 
     def reserve(self, most: Usage) -> bool:
         """Holds back the most that a call may spend; False if that does not fit."""
-        prompt = self.prompt_tokens + self._reserved_prompt + most.prompt_tokens
-        completion = self.completion_tokens + self._reserved_completion + most.completion_tokens
-        if self._tokens is not None and prompt + completion > self._tokens:
-            return False
-        dollars = self._prices.cost(prompt, completion)
-        if self._dollars is not None and dollars is not None and dollars > self._dollars:
-            return False
-        self._reserved_prompt += most.prompt_tokens
-        self._reserved_completion += most.completion_tokens
-        return True
+        with self._lock:
+            if not self._has_room(most.prompt_tokens, most.completion_tokens):
+                return False
+            self._reserved_prompt += most.prompt_tokens
+            self._reserved_completion += most.completion_tokens
+            return True
 
     def release(self, most: Usage) -> None:
         """Ends the reservation of a finished call."""
-        self._reserved_prompt -= most.prompt_tokens
-        self._reserved_completion -= most.completion_tokens
+        with self._lock:
+            self._reserved_prompt -= most.prompt_tokens
+            self._reserved_completion -= most.completion_tokens
 
     def spend(self, usage: Usage) -> None:
         """Counts what a call has spent."""
-        self.prompt_tokens += usage.prompt_tokens
-        self.completion_tokens += usage.completion_tokens
-        self.estimated_calls += usage.estimated
+        with self._lock:
+            self.prompt_tokens += usage.prompt_tokens
+            self.completion_tokens += usage.completion_tokens
+            self.estimated_calls += usage.estimated
+
+    @property
+    def holds(self) -> bool:
+        """Whether what is spent and held back is within the budget."""
+        with self._lock:
+            return self._has_room(0, 0)
+
+    def _has_room(self, prompt_tokens: int, completion_tokens: int) -> bool:
+        prompt = self.prompt_tokens + self._reserved_prompt + prompt_tokens
+        completion = self.completion_tokens + self._reserved_completion + completion_tokens
+        if self._tokens is not None and prompt + completion > self._tokens:
+            return False
+        dollars = self._prices.cost(prompt, completion)
+        return self._dollars is None or dollars is None or dollars <= self._dollars
 
     @property
     def cost(self) -> float | None:
@@ -104,10 +119,10 @@ class ClientReport:
     Attributes:
       failures: prompt hash -> why this run got no answer.
       calls: paid calls.
-      retries: unpaid repetitions after transient failures.
-      prompt_tokens: tokens of paid calls' prompts.
-      completion_tokens: tokens of paid calls' answers.
-      estimated_calls: calls whose tokens the endpoint did not count.
+      retries: repetitions after transient failures.
+      prompt_tokens: tokens of paid calls' prompts, and of calls that timed out.
+      completion_tokens: tokens of paid calls' answers, and the most of calls that timed out.
+      estimated_calls: calls whose tokens the endpoint did not count, or that timed out.
       cost_usd: US dollars; None without prices.
       stopped: BUDGET_REACHED, INTERRUPTED, ENDPOINT_UNUSABLE, or None for a run to the end.
       problem: what people read when the endpoint is unusable.

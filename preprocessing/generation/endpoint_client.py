@@ -28,6 +28,8 @@ from preprocessing.generation.client import (
     ClientReport,
 )
 from preprocessing.openai_connection import (
+    FORBIDDEN,
+    TIMEOUT,
     ApiKey,
     CallFailed,
     EndpointUnusable,
@@ -93,6 +95,8 @@ def _read(completion: object, prompt_tokens_estimate: int) -> ChatResponse:
 
 
 _STOP_CHECK_SECONDS = 1.0
+_REFUSALS_OF_A_KEY = 3
+"""Refused prompts in a row after which it is the key, where nothing was answered before."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +211,7 @@ class _Run:
             request = self._put_back.popleft() if self._put_back else next(self._pending, None)
             if request is None:
                 return
-            if not self._client.budget.reserve(self._client.parameters.most_usage(request.prompt)):
+            if not self._client.budget.reserve(self._client.parameters.most_usage(request)):
                 self._put_back.appendleft(request)
                 if not self._in_flight:
                     self._stop(BUDGET_REACHED)
@@ -221,7 +225,7 @@ class _Run:
             asked = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model}
             span.tell(asked | {"reki.prompt_sha256": request.prompt_sha256})
             try:
-                response, retries = self._retrying.call(lambda: self._client.complete(request))
+                response, retries = self._retrying.call(lambda: self._call_once(request))
             except Exception as error:
                 failure = error.reason if isinstance(error, CallFailed) else type(error).__name__
                 span.tell(
@@ -242,12 +246,26 @@ class _Run:
             )
         return response, retries
 
+    def _call_once(self, request: ChatRequest) -> ChatResponse:
+        """Calls; one that times out may be billed all the same, and counts with the most."""
+        try:
+            return self._client.complete(request)
+        except TransientFailure as failure:
+            if failure.reason != TIMEOUT:
+                raise
+            budget = self._client.budget
+            budget.spend(self._client.parameters.most_usage(request))
+            if budget.holds:
+                raise
+            detail = f"{failure.detail}; the budget has no room for another call"
+            raise CallFailed(failure.reason, detail) from None
+
     def _finish_calls(self, timeout: float | None) -> None:
         """Waits for calls, and stores each answer before the next one is looked at."""
         finished, _ = wait(self._in_flight, timeout=timeout, return_when=FIRST_COMPLETED)
         for future in finished:
             request = self._in_flight.pop(future)
-            self._client.budget.release(self._client.parameters.most_usage(request.prompt))
+            self._client.budget.release(self._client.parameters.most_usage(request))
             try:
                 response, retries = future.result()
                 stored = self._stored(request, response)
@@ -280,14 +298,19 @@ class _Run:
 
     def _fail(self, request: ChatRequest, failure: CallFailed) -> None:
         self._report.retries += failure.retries
+        most_in_a_row = self._client.limits.stop_after_failures
         if isinstance(failure, EndpointUnusable):
-            self._stop(ENDPOINT_UNUSABLE, failure.detail)
-            return
+            # A service that has answered others may refuse one prompt for what it says.
+            if failure.reason != FORBIDDEN:
+                self._stop(ENDPOINT_UNUSABLE, failure.detail)
+                return
+            if not self._report.calls:
+                most_in_a_row = min(most_in_a_row, _REFUSALS_OF_A_KEY)
         rejection = Rejection(failure.reason, failure.detail)
         self._report.failures[request.prompt_sha256] = rejection
         self._progress.update()
         self._failures_in_a_row += 1
-        if self._failures_in_a_row >= self._client.limits.stop_after_failures:
+        if self._failures_in_a_row >= most_in_a_row:
             self._stop(
                 ENDPOINT_UNUSABLE,
                 f"{self._failures_in_a_row} prompts failed in a row "

@@ -72,7 +72,7 @@ class BatchFileClient(AnswerClient):
             path = self.folder.absolute() / f"requests-{number:05d}.jsonl"
             partial = partial_of(path)
             with errors_name(path), partial.open("wb") as file:
-                written, request = self._fill(file, request, pending, store)
+                written, request = self._fill(path, file, request, pending, store)
                 file.flush()
                 os.fsync(file.fileno())
             # Noted before anyone can send the file, so that no request is ever in two files.
@@ -99,7 +99,7 @@ class BatchFileClient(AnswerClient):
         self, pending: Iterator[ChatRequest], report: ClientReport
     ) -> Iterator[ChatRequest]:
         for request in pending:
-            if not self.budget.reserve(self.parameters.most_usage(request.prompt)):
+            if not self.budget.reserve(self.parameters.most_usage(request)):
                 report.stopped = BUDGET_REACHED
                 return
             yield request
@@ -112,6 +112,7 @@ class BatchFileClient(AnswerClient):
 
     def _fill(
         self,
+        path: Path,
         file: BinaryIO,
         request: ChatRequest | None,
         pending: Iterator[ChatRequest],
@@ -121,7 +122,7 @@ class BatchFileClient(AnswerClient):
         written: list[tuple[str, int]] = []
         size = 0
         while request is not None and len(written) < self.requests_per_file:
-            line = self._line(request, store)
+            line = self._line(request, store.request_key(request.prompt_sha256, str(path)))
             size += len(line)
             if written and size > _MOST_BYTES_PER_FILE:
                 break
@@ -131,9 +132,9 @@ class BatchFileClient(AnswerClient):
             request = next(pending, None)
         return written, request
 
-    def _line(self, request: ChatRequest, store: AnswerStore) -> bytes:
+    def _line(self, request: ChatRequest, key: str) -> bytes:
         entry = {
-            "custom_id": store.request_key(request.prompt_sha256),
+            "custom_id": key,
             "method": "POST",
             "url": "/v1/chat/completions",
             "body": self.parameters.body(request.prompt, request.schema),
@@ -188,7 +189,7 @@ class BatchResultClient(AnswerClient):
             raise RejectedAnswer(
                 "unknown_request", "no such request was written with this model and parameters"
             )
-        if not request.waiting:
+        if request.is_read:
             return "already_read"
         try:
             completion = completion_of_batch_line(record)

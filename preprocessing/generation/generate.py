@@ -92,12 +92,12 @@ class GenerateStep:
         """Says what a run would do and at most cost; writes nothing."""
         with AnswerStore(self._store_path, self._parameters, read_only=True) as store:
             work = self._survey(store)
-        most_completion = work.calls * self._settings.max_tokens
-        cost = self._prices.cost(work.prompt_tokens, most_completion)
+        most = work.most_usage
+        cost = self._prices.cost(most.prompt_tokens, most.completion_tokens)
         say(
             f"would ask {self._parameters.model} for {work.calls} answers to {work.prompts} "
             f"prompts: about {work.prompt_tokens:,} prompt tokens and at most "
-            f"{most_completion:,} answer tokens"
+            f"{most.completion_tokens:,} answer tokens"
             f"{'' if cost is None else f', at most ${cost:.2f}'}"
         )
         return {
@@ -108,7 +108,7 @@ class GenerateStep:
             "waiting_for_batch": work.waiting,
             "calls": work.calls,
             "prompt_tokens_estimate": work.prompt_tokens,
-            "completion_tokens_at_most": most_completion,
+            "completion_tokens_at_most": most.completion_tokens,
             "cost_usd_at_most": cost,
         }
 
@@ -169,7 +169,9 @@ class GenerateStep:
         return summary
 
     def _survey(self, store: AnswerStore) -> Survey:
-        return survey(self._prompts, store, self._acceptance, self._parameters)
+        # Requests of a batch are written once in a run.
+        calls = 1 if self._settings.client == "batch-file" else self._settings.attempts_per_answer
+        return survey(self._prompts, store, self._acceptance, self._parameters, calls)
 
     def _summary(self, work: Survey, report: ClientReport, counts: PromptCounts) -> dict[str, Any]:
         return {

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.files import replaced_when_complete
+from preprocessing.answers.completion import Usage
 from preprocessing.answers.names import NameCounts, count_names, name_lists
 from preprocessing.answers.prompts import JSON_SCHEMA, Prompt, read_prompts
 from preprocessing.answers.record import Answer, RejectedAnswer
@@ -64,6 +65,7 @@ class Survey:
       waiting: distinct texts that wait for a batch result.
       calls: distinct texts that need a call.
       prompt_tokens: estimated tokens of these calls' prompts.
+      most_usage: the most that the run may spend for them.
     """
 
     prompts: int
@@ -72,6 +74,7 @@ class Survey:
     waiting: int
     calls: int
     prompt_tokens: int
+    most_usage: Usage
 
 
 def prompt_states(path: str, store: AnswerStore) -> Iterator[PromptState | DeadLetter]:
@@ -119,11 +122,16 @@ def pending_requests(
 
 
 def survey(
-    path: str, store: AnswerStore, acceptance: Acceptance, parameters: ChatParameters
+    path: str,
+    store: AnswerStore,
+    acceptance: Acceptance,
+    parameters: ChatParameters,
+    calls_per_prompt: int,
 ) -> Survey:
-    """Counts what a run would do, without doing it."""
+    """Counts what a run would do that may call so often for one prompt, without doing it."""
     seen: set[str] = set()
     prompts = dead_letters = waiting = calls = prompt_tokens = 0
+    most_prompt = most_answer = 0
     for entry in prompt_states(path, store):
         if not isinstance(entry, PromptState):
             dead_letters += 1
@@ -136,7 +144,13 @@ def survey(
         if not entry.waiting and acceptance.needs_call(entry.answer, entry.schema):
             calls += 1
             prompt_tokens += parameters.prompt_tokens_estimate(entry.prompt.text)
-    return Survey(prompts, dead_letters, len(seen), waiting, calls, prompt_tokens)
+            request = ChatRequest(entry.prompt.text, entry.prompt.sha256, entry.schema)
+            most = parameters.most_usage(request)
+            most_calls = min(calls_per_prompt, acceptance.attempts_left(entry.answer))
+            most_prompt += most_calls * most.prompt_tokens
+            most_answer += most_calls * most.completion_tokens
+    most_usage = Usage(most_prompt, most_answer, estimated=True)
+    return Survey(prompts, dead_letters, len(seen), waiting, calls, prompt_tokens, most_usage)
 
 
 def _chunks(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
@@ -263,6 +277,9 @@ class OutputFolder:
                             counts.names.add(count_names(name_lists(record, key=schema.names[0])))
                     except RejectedAnswer as error:
                         rejection = Rejection(error.reason, error.detail)
+                if entry.waiting and rejection is not None:
+                    # What it is asked for again is on its way.
+                    rejection = record = None
                 if rejection is not None:
                     counts.rejected_by_reason[rejection.reason] += 1
                     letters.append(

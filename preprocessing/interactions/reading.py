@@ -290,7 +290,9 @@ class _Rows:
 
     def _finite_numbers(self, column: str, meaning: str) -> pa.ChunkedArray:
         numbers = numbers_of(self._block.table[column])
-        not_finite = pc.fill_null(pc.invert(pc.is_finite(numbers)), False)
+        # Ratings become numbers of 32 bits.
+        limit = float(np.finfo(np.float32 if meaning == RATING else np.float64).max)
+        not_finite = pc.fill_null(pc.invert(pc.less_equal(pc.abs(numbers), limit)), False)
         self._reject(f"non_finite_{meaning}", not_finite, column)
         self._reject(f"unparsable_{meaning}", pc.is_null(numbers), column)
         return numbers

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -285,6 +285,7 @@ def _refresh(request: RefreshRequest) -> dict[str, Any]:
     tombstones = forgotten_before.with_ids(
         request.forget.get("user", ()), request.forget.get("item", ())
     )
+    _require_still_forgotten(request, version, tombstones)
     records = _read(request, knowledge, version, tombstones)
     coverage = _coverage(knowledge)
     started = time.monotonic()
@@ -334,6 +335,28 @@ def _refresh(request: RefreshRequest) -> dict[str, Any]:
         number = result["answers"]["rejected"]
         raise RejectedInput(f"{number:,} of {result['answers']['read']:,} records", result)
     return result
+
+
+def _require_still_forgotten(
+    request: RefreshRequest, version: BaseVersion, tombstones: Forgotten
+) -> None:
+    """What goes on from an older version does not know again whom a later one forgot."""
+    for number, folder in sorted(version_folders(request.base).items()):
+        later = Forgotten.of(RefreshFolder(folder).path)
+        if number <= version.number or not later:
+            continue
+        again = replace(later, users=frozenset(), items=frozenset()).with_ids(
+            request.forget.get("user", ()), request.forget.get("item", ())
+        )
+        users, items = later.users - again.users, later.items - again.items
+        if later.salt == tombstones.salt:
+            users, items = users - tombstones.users, items - tombstones.items
+        if users or items:
+            raise CommandError(
+                f"--version {version.number}: version {number} has forgotten {len(users):,} users "
+                f"and {len(items):,} items that would be known again. Go on from version {number}, "
+                "or name them once more with --forget-user and --forget-item"
+            )
 
 
 def _read(

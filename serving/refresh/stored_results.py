@@ -206,12 +206,6 @@ def next_results(
     tables, description, folder = results.tables, knowledge.description, knowledge.folder
     for entity, lookup in knowledge.lookups.items():
         (tables.add_items if entity == "item" else tables.add_users)(lookup)
-    tables.forget(knowledge.lookups, forgotten)
-    for source, rows in forgotten.vacated.items():
-        for name in _made_tables(description, source):
-            table = results.source_table(source, name)
-            table[rows] = 0
-            results.source_tables[source, name] = table
     functions = StoredFunctions(folder.functions) if _needs_functions(knowledge, changes) else None
     for source, change in changes.items():
         described = description.sources[source]
@@ -236,6 +230,13 @@ def next_results(
         tables.set_vectors(_REPLACED_ID, affected, results.replaced_ids(affected))
     if description.is_retrieval and functions is not None:
         _set_item_vectors(results, knowledge, changes, functions)
+    # Last: a member of a group that has a new answer may be among those who are forgotten.
+    tables.forget(knowledge.lookups, forgotten)
+    for source, rows in forgotten.vacated.items():
+        for name in _made_tables(description, source):
+            table = results.source_table(source, name)
+            table[rows] = 0
+            results.source_tables[source, name] = table
     return results
 
 

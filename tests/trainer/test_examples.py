@@ -339,6 +339,15 @@ def test_models_that_read_the_same_inputs_share_them(
     assert examples(store, first) is examples(store, second)
 
 
+def test_what_was_prepared_anew_is_read_anew(tmp_path: Path) -> None:
+    store, scenario = ExampleStore(), copied_scenario(tmp_path, **BASE)
+    tables, before = store.tables(scenario), examples(store, scenario)
+    assert store.tables(scenario) is tables and examples(store, scenario) is before
+    manifest = WorkDirectory(scenario.work_dir).knowledge("item").manifest
+    manifest.write_text(manifest.read_text() + " ")
+    assert store.tables(scenario) is not tables and examples(store, scenario) is not before
+
+
 def test_parts_are_apart(store: ExampleStore) -> None:
     scenario = tiny_scenario(**BASE)
     test, validation = examples(store, scenario), examples(store, scenario, "validation")

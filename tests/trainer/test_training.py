@@ -339,6 +339,20 @@ def test_a_folder_with_other_files_is_refused_before_training(tmp_path: Path) ->
     assert (tmp_path / "run" / "thesis.txt").read_text() == "years of work"
 
 
+def test_data_that_change_during_a_training_end_it(tmp_path: Path) -> None:
+    """A run never says that it was trained on data that came later."""
+    scenario = copied_scenario(tmp_path, **PLAIN, training__epochs=2)
+    manifest = WorkDirectory(scenario.work_dir).examples.manifest
+
+    def prepare_anew(_row: object) -> None:
+        manifest.write_text(manifest.read_text() + " ")
+
+    for change in (prepare_anew, lambda _row: manifest.unlink()):
+        with pytest.raises(CommandError, match="work changed while they were trained with"):
+            train(scenario, progress=False, on_epoch=[change])
+        assert not default_run_folder(scenario).path.exists()
+
+
 def test_a_run_that_another_process_trains_is_refused_at_once(tmp_path: Path) -> None:
     scenario = plain_scenario(tmp_path)
     with (

@@ -13,6 +13,7 @@ from typing import Any
 from configs.documents import render
 from configs.files import replaced_when_complete
 from configs.scenario import Scenario
+from trainer.evaluation.part_metrics import FEWEST_USERS
 from trainer.evaluation.reports import NOTHING
 from trainer.experiments.results import CellTuning, ExperimentResult
 from trainer.inspection import item_titles, mean_gates, training_counts
@@ -158,6 +159,7 @@ def page_html(
         "step_table": step_table(inputs.steps),
         "lossy_steps": [step["name"] for step in inputs.steps if unaccounted_records(step)],
         "minimum_samples": MINIMUM_SAMPLES,
+        "fewest_users": FEWEST_USERS,
         "tolerance": SERVING_TOLERANCE,
         "rankings": example_rankings(inputs),
         "figures": images,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainer.evaluation.part_metrics import FEWEST_USERS
 from trainer.experiments.results import Comparison, RunResult
 from trainer.predictions import Predictions, SamplePredictions, measured_difference
 from trainer.report.inputs import ReportInputs
@@ -177,7 +178,7 @@ class PopularitySlice:
       samples: test samples in the bucket.
       users: users with such a sample.
       difference: the paired comparison on these samples, or None when there are fewer than
-        `MINIMUM_SAMPLES` or only one class.
+        `MINIMUM_SAMPLES`, samples of fewer than `FEWEST_USERS` users, or only one class.
     """
 
     backbone: str
@@ -218,14 +219,20 @@ def _slice(
         [run.predictions.of_rows(chosen).measures()["auc"] for run in side] for side in sides
     )
     auc, labels = baseline[0], baseline[0].labels
-    enough = labels is not None and len(labels) >= MINIMUM_SAMPLES and labels.min() != labels.max()
+    users = len(np.unique(auc.user_ids))
+    enough = (
+        labels is not None
+        and len(labels) >= MINIMUM_SAMPLES
+        and users >= FEWEST_USERS
+        and labels.min() != labels.max()
+    )
     evaluation = inputs.scenario.evaluation
     return PopularitySlice(
         backbone=backbone,
         knowledge=knowledge,
         bucket=bucket,
         samples=len(auc.values),
-        users=len(np.unique(auc.user_ids)),
+        users=users,
         difference=measured_difference(
             baseline, candidate, evaluation.bootstrap_resamples, evaluation.bootstrap_seed
         )

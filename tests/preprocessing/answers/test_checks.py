@@ -401,6 +401,7 @@ def add(duplicates: Duplicates, line: int, entity: str, text: str, **fields: str
         entity,
         fields.get("extraction", "individual"),
         text,
+        prompt=fields.get("prompt"),
         location=Location("f", line),
     )
     try:
@@ -427,6 +428,15 @@ def test_duplicates_remember_accepted_entities_and_texts():
     )
     # What was rejected is not remembered.
     assert add(duplicates, 5, "2", "Another.") is None
+
+
+def test_entities_of_equal_prompts_may_have_the_same_answer():
+    duplicates = Duplicates()
+    assert add(duplicates, 1, "1", "A film.", prompt="Heat?") is None
+    assert add(duplicates, 2, "2", "A film.", prompt="Heat?") is None
+    for line, other in ((3, {"prompt": "Alien?"}), (4, {})):
+        rejection = add(duplicates, line, "3", "A film.", **other)
+        assert rejection == "duplicate_answer: same text as line 1 of f, for another entity"
 
 
 def test_groups_and_other_sources_are_no_duplicates():

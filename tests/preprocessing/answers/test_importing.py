@@ -513,6 +513,15 @@ def test_files_appear_when_all_are_complete(tmp_path):
     assert {path.name: path.read_text() for path in out.iterdir()} == {"a": "1", "b": "2"}
 
 
+def test_a_second_import_into_one_folder_is_refused(tmp_path):
+    with written_whole(tmp_path, ["a"]) as hidden:
+        (hidden / "a").write_text("first")
+        with pytest.raises(CommandError, match="another preprocessing run writes here"):
+            with written_whole(tmp_path, ["a"]):
+                pass
+    assert (tmp_path / "a").read_text() == "first"
+
+
 def test_counts_shares_and_percentiles():
     summary = AnswerSummary(["f"], ["records"])
     lengths = [3, 50, 7, 400, 12]

@@ -506,7 +506,7 @@ def test_what_generate_keeps_goes_too_but_not_answers_to_others_of_the_same_text
         response = ChatResponse("fine", "stop", None, Usage(1, 1))
         store.add_batch_requests("requests-00000.jsonl", [(alone, 1), (shared, 1), (other, 1)])
         store.save([(alone, response), (shared, response), (other, response)])
-        keys = [store.request_key(each) for each in (alone, shared, other)]
+        keys = [store.request_key(each, "requests-00000.jsonl") for each in (alone, shared, other)]
         # As a run leaves it that is killed: nothing is in the file itself yet.
         for path in folder.parent.glob("answer_store.sqlite*"):
             shutil.copy(path, out / path.name)
@@ -540,7 +540,7 @@ def test_what_generate_keeps_goes_too_but_not_answers_to_others_of_the_same_text
     assert alone.encode() not in (out / "answer_store.sqlite").read_bytes()
     with AnswerStore(out / "answer_store.sqlite", PARAMETERS) as store:
         assert store.answers([alone, shared, other]).keys() == {shared, other}
-        assert not store.batch_request(keys[0]) and store.batch_request(keys[1]).waiting
+        assert not store.batch_request(keys[0]) and not store.batch_request(keys[1]).is_read
 
     # The one who shared the prompt leaves as well. Without the store, the requests tell the keys.
     (out / "answer_store.sqlite").unlink()
@@ -566,7 +566,7 @@ def test_prompts_of_groups_that_list_an_item_go_and_are_made_anew(folder):
         response = ChatResponse("{}", "stop", None, Usage(1, 1))
         store.add_batch_requests("requests-00000.jsonl", [(sha256, 1) for sha256 in hashes])
         store.save([(sha256, response) for sha256 in hashes])
-        keys = [store.request_key(sha256) for sha256 in hashes]
+        keys = [store.request_key(sha256, "requests-00000.jsonl") for sha256 in hashes]
     requests = [
         {"custom_id": key, "body": PARAMETERS.body(made[group]["prompt"])}
         for key, group in zip(keys, groups, strict=True)

@@ -46,25 +46,25 @@ def test_other_parameters_see_nothing(tmp_path, parameters):
     with AnswerStore(path, parameters) as store:
         store.save([("a", response("Noir."))])
         store.add_batch_requests("f", [("b", 5)])
-        key = store.request_key("b")
+        key = store.request_key("b", "f")
     for other in ({"model": "other"}, {"max_tokens": 21}):
         with AnswerStore(path, dataclasses.replace(parameters, **other)) as store:
             assert store.answers(["a"]) == {} and store.waiting(["b"]) == set()
-            assert store.batch_request(key) is None and store.request_key("b") != key
+            assert store.batch_request(key) is None and store.request_key("b", "f") != key
 
 
 def test_batch_requests_wait_until_read_or_forgotten(tmp_path, parameters):
     with AnswerStore(tmp_path / "store.sqlite", parameters) as store:
         store.add_batch_requests("f", [("a", 5), ("b", 6), ("c", 7)])
         assert store.waiting(["a", "b", "c", "d"]) == {"a", "b", "c"}
-        key = store.request_key("a")
+        key = store.request_key("a", "f")
         assert len(key) == 64
         request = store.batch_request(key)
         assert (request.prompt_sha256, request.prompt_tokens_estimate) == ("a", 5)
         with store.transaction():
             store.save_batch_result(key, request, response("Noir."))
         assert store.waiting(["a"]) == set() and store.answers(["a"])["a"].calls == 1
-        assert not store.batch_request(key).waiting
+        assert store.batch_request(key).is_read
         assert store.forget_batches() == 2 and store.waiting(["b", "c"]) == set()
         assert store.batch_files() == {"f"}
 
@@ -72,7 +72,7 @@ def test_batch_requests_wait_until_read_or_forgotten(tmp_path, parameters):
 def test_a_failing_transaction_changes_nothing(tmp_path, parameters):
     with AnswerStore(tmp_path / "store.sqlite", parameters) as store:
         store.add_batch_requests("f", [("a", 5)])
-        key = store.request_key("a")
+        key = store.request_key("a", "f")
         with pytest.raises(ZeroDivisionError), store.transaction():
             store.save_batch_result(key, store.batch_request(key), response("Noir."))
             raise ZeroDivisionError

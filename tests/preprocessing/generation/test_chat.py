@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -10,7 +11,9 @@ from preprocessing.answers.completion import Usage
 from preprocessing.generation.chat import (
     AnswerSchema,
     ChatParameters,
+    ChatRequest,
     SchemaMismatch,
+    answer_schema,
     factors_as_text,
     load_answer_schema,
 )
@@ -34,16 +37,25 @@ def test_the_hash_is_that_of_all_parameters_but_the_model(parameters):
         {"temperature": None},
         {"max_tokens": 21},
         {"token_limit_parameter": "max_completion_tokens"},
+        {"sends_schema": False},
     ]
     hashes = {dataclasses.replace(parameters, **change).sha256 for change in changes}
-    assert len(hashes | {parameters.sha256}) == 5
+    assert len(hashes | {parameters.sha256}) == 6
     assert dataclasses.replace(parameters, model="other").sha256 == parameters.sha256
 
 
-def test_a_call_may_spend_its_messages_and_the_token_limit(parameters):
-    assert parameters.most_usage("12345678") == Usage(2 + 4, 20, estimated=True)
+def test_a_call_may_spend_its_messages_the_schema_and_the_token_limit(parameters):
+    request = ChatRequest("12345678", "sha")
+    assert parameters.most_usage(request) == Usage(2 + 4, 20, estimated=True)
     system = dataclasses.replace(parameters, system_prompt="1234")
-    assert system.most_usage("12345678").prompt_tokens == 2 + 4 + 1 + 4
+    assert system.most_usage(request).prompt_tokens == 2 + 4 + 1 + 4
+    document = {"type": "object", "properties": {"plot": {"type": "string"}}}
+    asked = dataclasses.replace(request, schema=answer_schema(document))
+    sent = parameters.body("12345678", asked.schema)["response_format"]
+    form = math.ceil(len(json.dumps(sent)) / 4)
+    assert parameters.most_usage(asked).prompt_tokens == 2 + 4 + form
+    silent = dataclasses.replace(parameters, sends_schema=False)
+    assert silent.most_usage(asked).prompt_tokens == 2 + 4
 
 
 def write(tmp_path, document) -> str:
@@ -114,6 +126,7 @@ def naming(tmp_path) -> AnswerSchema:
         ('{"liked": null}', "'liked' is no list of names"),
         ('{"text": "a"}', "'liked' is missing"),
         ('{"liked": [], "text": "a"}', "no list has a name"),
+        ('{"liked": [], "groups": {"1": [], "2": []}}', "no list has a name"),
         ('{"liked": ["Heat"], "groups": ["Heat"]}', "'groups' is no object with a list"),
         ('{"liked": ["Heat"], "groups": {"1": "Heat"}}', "'groups' is no object with a list"),
         ('{"liked": ["\\ud83d"]}', "'liked' holds half a surrogate pair"),

@@ -160,6 +160,47 @@ def test_the_budget_waits_for_calls_in_flight_before_it_stops(run):
     assert report.calls == len(answers) == 8  # 40 spent: 25 more would exceed 60
 
 
+def test_calls_that_time_out_are_paid_from_the_budget(run):
+    """6 prompt tokens and 20 answer tokens each: 60 has room for two calls, not for three."""
+    calls: list[str] = []
+
+    def complete(request: ChatRequest) -> ChatResponse:
+        calls.append(request.prompt)
+        raise TransientFailure("timeout", "no response within 5 s")
+
+    texts = [f"{n:08d}" for n in range(9)]
+    report, answers = run(complete, texts, tokens=60, retries=5, concurrency=1)
+    assert calls == texts[:1] * 2 and answers == {} and report.stopped == "budget"
+    assert (report.prompt_tokens, report.completion_tokens) == (12, 40)
+    assert (report.calls, report.estimated_calls, report.retries) == (0, 2, 1)
+    assert "no room for another call" in report.failures[texts[0]].detail
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_a_prompt_that_is_forbidden_does_not_end_the_run(run, concurrency):
+    def complete(request: ChatRequest) -> ChatResponse:
+        if request.prompt == "flagged":
+            raise EndpointUnusable("http_403", "your input was flagged")
+        return ANSWER
+
+    for texts in (["flagged", "a", "b", "c"], ["a", "b", "flagged", "c"]):
+        report, answers = run(complete, texts, concurrency=concurrency)
+        assert report.stopped is None and set(answers) == {"a", "b", "c"}
+        assert report.failures["flagged"].reason == "http_403"
+
+
+def test_a_key_that_is_forbidden_everything_ends_the_run(run):
+    calls: list[str] = []
+
+    def complete(request: ChatRequest) -> ChatResponse:
+        calls.append(request.prompt)
+        raise EndpointUnusable("http_403", "not for this key")
+
+    report, _ = run(complete, [str(n) for n in range(9)], concurrency=1, stop_after_failures=5)
+    assert report.stopped == "endpoint" and len(calls) == 3
+    assert "3 prompts failed in a row" in report.problem and "not for this key" in report.problem
+
+
 def test_any_exception_of_a_call_is_its_own_failure(run):
     def complete(request: ChatRequest) -> ChatResponse:
         if request.prompt == "broken":

@@ -112,11 +112,11 @@ def read(tmp_path, store, *lines: object):
     return client.answer(iter(()), store)
 
 
-def line(store, name: str, **more: object) -> dict:
+def line(store, name: str, file: str = "file", **more: object) -> dict:
     body = json.loads(completion(f"About {name}").body)
     return {
         "id": "x",
-        "custom_id": store.request_key(name),
+        "custom_id": store.request_key(name, file),
         "response": {"status_code": 200, "body": body},
         "error": None,
         **more,
@@ -151,6 +151,27 @@ def test_failed_results_free_their_requests(tmp_path, store):
         "c": "malformed_response", "d": "failed_request",
     }  # fmt: skip
     assert store.waiting(list("abcd")) == set() and report.calls == 0
+
+
+def test_a_result_belongs_to_the_request_of_its_own_file(tmp_path, store):
+    first = line(store, "a", error={"code": "x", "message": "expired"}, response=None)
+    read(tmp_path, store, first)
+    store.add_batch_requests("later", [("a", 9)])
+    report = read(tmp_path, store, first, line(store, "a", "later"))
+    assert report.details["batch_results"] == {
+        "read": 2, "stored": 1, "failed": 0, "already_read": 1, "rejected": 0,
+    }  # fmt: skip
+    assert store.waiting(["a"]) == set() and store.answers(["a"])["a"].text == "About a"
+    assert report.failures == {}
+
+
+def test_a_result_that_was_given_up_is_taken_when_it_comes(tmp_path, store):
+    assert store.forget_batches() == 4 and store.waiting(list("abcd")) == set()
+    store.add_batch_requests("later", [("a", 9)])
+    report = read(tmp_path, store, line(store, "a"), line(store, "a"), line(store, "b"))
+    assert report.details["batch_results"]["stored"] == 2
+    assert report.details["batch_results"]["already_read"] == 1
+    assert store.answers(["a", "b"]).keys() == {"a", "b"} and store.waiting(["a"]) == {"a"}
 
 
 def test_foreign_lines_are_dead_letters(tmp_path, store):

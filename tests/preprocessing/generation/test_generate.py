@@ -240,9 +240,9 @@ def test_dry_run_calls_and_writes_nothing(capsys, prompt_file, tmp_path):
         generate(capsys, prompts, tmp_path / "out", *options)
         _, later, _ = generate(capsys, prompts, tmp_path / "out", *options, "--dry-run")
         assert later["calls"] == 0 and server.calls.total() == 2
-    # Alien is 2 tokens, Brazil 2, and 4 for each message.
+    # Alien is 2 tokens, Brazil 2, and 4 for each message. An answer that is no use is asked twice.
     assert (result["calls"], result["prompt_tokens_estimate"]) == (2, 12)
-    assert result["cost_usd_at_most"] == pytest.approx(32 / 1e6) and "at most 20" in err
+    assert result["cost_usd_at_most"] == pytest.approx(64 / 1e6) and "at most 40" in err
 
 
 def test_batch_files_there_and_back(capsys, prompt_file, tmp_path):
@@ -313,7 +313,21 @@ def test_batch_files_there_and_back(capsys, prompt_file, tmp_path):
     assert summary["batch_requests"] == 2
     code, summary, _ = generate(capsys, prompts, out, *options, "--forget-batches")
     assert summary["batch_requests"] == 3
-    assert len(sorted((out / "batch").iterdir())) == 5
+    files = sorted((out / "batch").iterdir())
+    assert len(files) == 5
+
+    # All results there are, in any order: of each request that which belongs to it.
+    last = [
+        result(request, json.loads(completion(request["body"]["messages"][0]["content"]).body))
+        for request in read_lines(files[-1])
+    ]
+    last_results = tmp_path / "last.jsonl"
+    last_results.write_text("\n".join(last))
+    code, summary, _ = generate(capsys, prompts, out, *reading, "--read-batch", str(last_results))
+    assert code == 0 and summary["answered"] == 6
+    assert summary["batch_results"] == {
+        "read": 9, "stored": 3, "failed": 0, "already_read": 4, "rejected": 2,
+    }  # fmt: skip
 
 
 def test_replay_takes_answers_by_prompt_hash(capsys, prompt_file, repository_root, tmp_path):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -37,10 +38,19 @@ def test_equal_texts_are_asked_once_and_known_ones_not_at_all(store, prompt_file
     assert [request.prompt_sha256 for request in requests] == [
         sha("new"), sha("blank"), sha("other"),
     ]  # fmt: skip
-    # 1 + 4, 2 + 4 and 2 + 4 estimated tokens
-    assert survey(prompts, store, ACCEPTANCE, parameters) == Survey(
-        prompts=6, dead_letters=1, distinct=5, waiting=1, calls=3, prompt_tokens=17
+    # 1 + 4, 2 + 4 and 2 + 4 estimated tokens; what was answered with nothing has one call less.
+    expected = Survey(
+        prompts=6,
+        dead_letters=1,
+        distinct=5,
+        waiting=1,
+        calls=3,
+        prompt_tokens=17,
+        most_usage=Usage(2 * 5 + 6 + 2 * 6, 5 * 20, estimated=True),
     )
+    assert survey(prompts, store, ACCEPTANCE, parameters, calls_per_prompt=2) == expected
+    once = replace(expected, most_usage=Usage(17, 3 * 20, estimated=True))
+    assert survey(prompts, store, ACCEPTANCE, parameters, calls_per_prompt=1) == once
 
 
 def test_more_prompts_than_one_lookup_keep_their_order(store, prompt_file):
@@ -91,6 +101,18 @@ def test_every_prompt_is_counted_once_and_answers_are_what_encode_reads(
     assert sorted(path.name for path in out.path.iterdir()) == [
         "answer_store.sqlite", "answers.jsonl", "dead_letters.jsonl",
     ]  # fmt: skip
+
+
+def test_a_bad_answer_that_is_asked_for_again_waits(tmp_path, parameters, prompt_file):
+    prompts = prompt_file(["blank", "late"])
+    out = OutputFolder(tmp_path / "out")
+    with AnswerStore(out.store, parameters) as store:
+        store.save([(sha("blank"), ChatResponse("", "stop", None, Usage(3, 0)))])
+        store.add_batch_requests("file", [(sha("blank"), 3), (sha("late"), 3)])
+        failures = {sha("late"): Rejection("failed_request", "expired")}
+        counts = out.write_answers(prompts, store, ACCEPTANCE, failures, [], model=None)
+    assert (counts.not_attempted, counts.waiting_for_batch) == (2, 2)
+    assert not counts.rejected_by_reason and read_lines(out.dead_letters) == []
 
 
 def test_what_a_prompt_reached_over_is_carried_into_its_answer(tmp_path, parameters):

@@ -164,6 +164,7 @@ def test_every_bad_row_has_one_reason():
         "u, ,x,x,x\n"
         "u,1,nan,x,x\n"
         "u,1,1e999,1,1\n"
+        "u,1,-1e39,1,1\n"
         "u,1,x,x,x\n"
         "u,1,4,x,yes\n"
         "u,1,4,x,1\n"
@@ -176,10 +177,11 @@ def test_every_bad_row_has_one_reason():
         (4, "missing_item_id"),
         (5, "non_finite_rating"),
         (6, "non_finite_rating"),
-        (7, "unparsable_rating"),
-        (8, "unparsable_label"),
-        (9, "unparsable_timestamp"),
-        (10, "wrong_column_count"),
+        (7, "non_finite_rating"),
+        (8, "unparsable_rating"),
+        (9, "unparsable_label"),
+        (10, "unparsable_timestamp"),
+        (11, "wrong_column_count"),
     ]
 
 

@@ -40,6 +40,7 @@ from serving.loadtest.summary import (
     summarise,
 )
 from serving.protocol.messages import predict_pb2
+from tests.ports import free_ports
 from tests.scenarios import CITIES, ITEMS, copied_scenario, rich_scenario
 from tests.serving.loadtest.stalling import Stalling, serving
 from tests.serving.loadtest.synthetic_calls import calls_of
@@ -110,6 +111,16 @@ def test_a_limit_that_every_rate_keeps_is_not_found() -> None:
         )
     assert (limit.rate, limit.exceeded) == (300.0, None)
     assert [measure.rate for measure in measures] == [200.0, 300.0]
+
+
+def test_a_server_that_answers_nothing_keeps_no_limit() -> None:
+    with free_ports(1) as (port,):
+        test = load_test(f"127.0.0.1:{port}", even(0.5))
+        limit, measures = test.find_limit(
+            2, 1000 * LONGEST_SECONDS, 300.0, progress=lambda measure: None
+        )
+    assert (limit.rate, limit.exceeded) == (0.0, 200.0)
+    assert [measure.summary.answered for measure in measures] == [0] * len(measures)
 
 
 def test_the_own_machine_is_known() -> None:

@@ -166,7 +166,7 @@ def same(before: np.ndarray, after: np.ndarray) -> bool:
     return before.shape == after.shape and before.tobytes() == after.tobytes()
 
 
-def test_an_answer_about_somebody_who_is_forgotten_is_rejected(base: Path) -> None:
+def test_an_answer_about_somebody_who_is_forgotten_is_rejected(base: Path, tmp_path: Path) -> None:
     forget = {"item": [CHANGED_ITEM, NEW_ITEM], "user": [NEW_USER]}
     result = refreshed(base, forget=forget)
     assert result["answers"]["rejected_by_reason"]["forgotten"] == 3
@@ -178,12 +178,39 @@ def test_an_answer_about_somebody_who_is_forgotten_is_rejected(base: Path) -> No
     notes = json.loads((base / "2/assets.extra/refresh/forgotten.json").read_text())
     assert (len(notes["items"]), len(notes["users"])) == (2, 1)
     assert not {CHANGED_ITEM, NEW_ITEM, NEW_USER} & {*notes["items"], *notes["users"]}
-    alone = refresh(RefreshRequest(base, forget={"item": [CHANGED_ITEM]}, version=1))
+    other = Path(shutil.copytree(original()[1], tmp_path / "other"))
+    refresh(RefreshRequest(other, forget={"item": [CHANGED_ITEM]}))
     row = IdLookup.of_version(StoredVariables(base / "1"), "items").rows([CHANGED_ITEM])
-    both, only = (stored_by_name(base / str(number)) for number in (2, alone["version"]))
+    both, only = (stored_by_name(folder / "2") for folder in (base, other))
     for name in both:
         if name.startswith("items/") and "/index/" not in name:
             assert same(both[name][row], only[name][row]), name
+
+
+def test_an_older_version_does_not_bring_back_who_was_forgotten(base: Path) -> None:
+    forget = {"item": [CHANGED_ITEM], "user": ["u1"]}
+    refresh(RefreshRequest(base, forget=forget))
+    known = r"--version 1: version 2 has forgotten 1 users and 1 items that would be known again"
+    with pytest.raises(CommandError, match=known):
+        refreshed(base, version=1)
+    with pytest.raises(CommandError, match="version 2 has forgotten 0 users and 1 items"):
+        refresh(RefreshRequest(base, forget={"user": ["u1"]}, version=1))
+    again = refresh(RefreshRequest(base, forget={**forget, "user": ["u1", "u2"]}, version=1))
+    assert again["version"] == 3 and again["forgotten"] == {"items": 1, "users": 2}
+    # What goes on from there knows of all of them.
+    result = refreshed(base)
+    assert result["version"] == 4 and result["answers"]["rejected_by_reason"]["forgotten"] == 2
+
+
+def test_a_forgotten_member_of_a_group_with_a_new_answer_leaves_no_row(base: Path) -> None:
+    answers = [answer("item", GROUP, "About silence and grief.", "collective")]
+    result = refreshed(base, answers, forget={"item": [GROUPED_ITEM]})
+    assert result["forgotten"] == {"items": 1, "users": 0} and result["changed_rows"] == 1
+    (row,) = IdLookup.of_version(StoredVariables(base / "1"), "items").rows([GROUPED_ITEM])
+    before, after = (stored_by_name(base / each) for each in "12")
+    for name in after:
+        if name.startswith("items/") and "/index/" not in name:
+            assert same(after[name][row], before[name][0]), name
 
 
 def test_who_is_forgotten_is_unknown_and_leaves_no_row(base: Path) -> None:

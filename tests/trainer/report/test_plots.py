@@ -271,6 +271,19 @@ def test_buckets_with_too_few_samples_say_so() -> None:
     assert len(figure.axes[0].containers[0].lines[0].get_xdata()) == 1
 
 
+@pytest.mark.parametrize(("users", "compared"), [(9, False), (10, True)])
+def test_a_bucket_of_few_users_has_no_interval(users: int, compared: bool) -> None:
+    report = replace(helpful_report(), training_counts={})
+    runs = [
+        replace(run, predictions=replace(run.predictions, user_ids=ids.astype(str)))
+        for run in report.experiment.runs
+        for ids in [np.arange(len(run.predictions.user_ids)) % users]
+    ]
+    few = replace(report, experiment=replace(report.experiment, runs=runs))
+    cold = popularity_slices(few)[0]
+    assert cold.users == users and (cold.difference is not None) == compared
+
+
 def test_the_figure_has_the_best_so_far_of_every_arm() -> None:
     report = tuned_report()
     figure = tuning_figure(report)
