@@ -221,8 +221,9 @@ class GenerateStep:
             )
         if summary["stopped"] == BUDGET_REACHED:
             say(
-                f"the budget is used up: {summary['not_attempted']} prompts were not attempted. "
-                "Raise it and run the same command again; no answer is paid twice"
+                f"the budget of this run is used up: {summary['not_attempted']} prompts were not "
+                "attempted. Another run of the same command has a budget of its own; no answer is "
+                "paid twice"
             )
         if files := summary.get("batch_files"):
             say(
