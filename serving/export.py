@@ -9,13 +9,14 @@ from typing import Any, TypedDict
 import tensorflow as tf
 from tensorflow.compat.v1.saved_model import signature_constants, signature_def_utils, tag_constants
 
-from configs.command_line import say, warn_of_little_space
+from configs.command_line import CommandError, say, warn_of_little_space
 from configs.files import alone_in
 from configs.loading import override_scenario, require_effect
 from configs.scenario import Scenario
 from configs.serving import IdType, Serving
 from models.building import AnyModel
 from models.knowledge import UserRows
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.leak_rule import leak_cautions, leak_rule_result, leak_rules
 from serving.export_manifest import write_manifest
 from serving.id_index import require_whole_numbers
@@ -30,6 +31,7 @@ from serving.publishing import (
     written_by_tensorflow,
 )
 from serving.refresh.parts import RefreshParts
+from serving.refresh.version import RefreshFolder
 from serving.serving_module import ServingModule, serving_module
 from trainer.run_folder import RunFolder
 
@@ -80,16 +82,18 @@ def export_run(
       ConfigurationError: an option cannot be what it is in the run's section `serving`; ids are to
         be whole numbers, and one is none; there are too many warm-up requests; or a number format
         is asked for, and the model has no augmented vectors.
-      CommandError: another export or refresh writes to the base path, or a table cannot be stored
-        (`serving_module`).
+      CommandError: another export or refresh writes to the base path, a version in it has forgotten
+        somebody whom the run knows, or a table cannot be stored (`serving_module`).
       serving.proof.result.ProofError: the export scores otherwise; nothing is published.
       trainer.run_folder.RunFolderError: the run is incomplete or its data has changed.
     """
     options = options or ExportOptions()
     folder = RunFolder(run)
     scenario, model = _loaded(folder, options)
-    with alone_in(Path(base)), next_version(Path(base)) as version:
-        result = _write_version(version.unfinished, folder, scenario, model, options)
+    with alone_in(Path(base)):
+        _require_still_forgotten(model, Path(base))
+        with next_version(Path(base)) as version:
+            result = _write_version(version.unfinished, folder, scenario, model, options)
     rules = leak_rules(scenario)
     for caution in leak_cautions(rules):
         say(f"{version.path}: {caution}")
@@ -111,6 +115,7 @@ def describe_export(run: str | Path, base: str | Path, options: ExportOptions) -
     module = _module(model, scenario.serving)
     base = Path(base)
     version = max(version_folders(base), default=0) + 1 if base.is_dir() else 1
+    _require_still_forgotten(model, base)
     return {
         "path": str(base / str(version)),
         "version": version,
@@ -142,6 +147,24 @@ def _check_ids(model: AnyModel, id_type: IdType) -> None:
     require_whole_numbers(preparation.catalogue.item_ids, "item")
     if isinstance(preparation.user_rows, UserRows):
         require_whole_numbers(preparation.user_rows.known_users()[0], "user")
+
+
+def _require_still_forgotten(model: AnyModel, base: Path) -> None:
+    """A new version does not know again whom a refresh of an earlier one forgot."""
+    preparation = model.inputs_preparation
+    known = {"item": preparation.catalogue.item_ids}
+    if isinstance(preparation.user_rows, UserRows):
+        known["user"] = preparation.user_rows.known_users()[0]
+    for number, folder in version_folders(base).items() if base.is_dir() else ():
+        forgotten = Forgotten.of(RefreshFolder(folder).path)
+        again = {entity: sum(forgotten.among(entity, ids)) for entity, ids in known.items()}
+        if any(again.values()):
+            told = " and ".join(f"{count:,} {entity}s" for entity, count in again.items() if count)
+            raise CommandError(
+                f"version {number} in {base} has forgotten {told} that this run knows. Take them "
+                "out of its work directory with 'python -m preprocessing forget', prepare and "
+                "train anew, or export it elsewhere"
+            )
 
 
 def _write_version(

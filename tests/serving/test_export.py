@@ -15,11 +15,12 @@ from configs.loading import ConfigurationError
 from models.building import AnyModel
 from preprocessing.examples import build_examples
 from preprocessing.records.contract import USER_FOLDS
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.layout import WorkDirectory
 from serving import export as export_module
 from serving import id_index, publishing
 from serving.c_api import CApiSession
-from serving.export import export_run, serving_module
+from serving.export import describe_export, export_run, serving_module
 from serving.export_manifest import verify_manifest
 from serving.options import ExportOptions
 from serving.proof.result import ProofError
@@ -249,6 +250,21 @@ def test_versions_follow_each_other(tmp_path: Path) -> None:
     assert (result["version"], result["path"]) == (11, str(tmp_path / "11"))
     assert not (tmp_path / "11" / "leftover").exists()
     assert {path.name for path in tmp_path.iterdir()} == {*(".lock", "2", "10", "11", "notes")}
+
+
+def test_who_was_forgotten_does_not_come_back_with_an_export(tmp_path: Path) -> None:
+    run = written_run("din", "hein")
+    folder = RefreshFolder(tmp_path / "1").path
+    folder.mkdir(parents=True)
+    forgotten = Forgotten().with_ids([USERS_WITH_ANSWER[0], "nobody"], [ITEMS[0], ITEMS[1]])
+    forgotten.write(folder)
+    message = "version 1 in .* has forgotten 2 items and 1 users that this run knows.*forget"
+    for refused in (export_run, describe_export):
+        with pytest.raises(CommandError, match=message):
+            refused(run.folder.path, tmp_path, UNPROVEN)
+    assert [path.name for path in tmp_path.iterdir() if path.name.isdigit()] == ["1"]
+    Forgotten().with_ids(["nobody"], ["nothing"]).write(folder)
+    assert describe_export(run.folder.path, tmp_path, UNPROVEN)["version"] == 2
 
 
 def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
