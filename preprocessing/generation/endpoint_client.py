@@ -299,6 +299,7 @@ class _Run:
     def _fail(self, request: ChatRequest, failure: CallFailed) -> None:
         self._report.retries += failure.retries
         most_in_a_row = self._client.limits.stop_after_failures
+        rule = "generation.stop_after_failures"
         if isinstance(failure, EndpointUnusable):
             # A service that has answered others may refuse one prompt for what it says.
             if failure.reason != FORBIDDEN:
@@ -306,6 +307,7 @@ class _Run:
                 return
             if not self._report.calls:
                 most_in_a_row = min(most_in_a_row, _REFUSALS_OF_A_KEY)
+                rule = "and none was answered before"
         rejection = Rejection(failure.reason, failure.detail)
         self._report.failures[request.prompt_sha256] = rejection
         self._progress.update()
@@ -313,9 +315,8 @@ class _Run:
         if self._failures_in_a_row >= most_in_a_row:
             self._stop(
                 ENDPOINT_UNUSABLE,
-                f"{self._failures_in_a_row} prompts failed in a row "
-                f"(generation.stop_after_failures), the last one with {failure.reason}: "
-                f"{failure.detail}",
+                f"{self._failures_in_a_row} prompts failed in a row ({rule}), the last one with "
+                f"{failure.reason}: {failure.detail}",
             )
 
     def _stop(self, why: str, problem: str | None = None) -> None:

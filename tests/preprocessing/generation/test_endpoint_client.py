@@ -198,7 +198,8 @@ def test_a_key_that_is_forbidden_everything_ends_the_run(run):
 
     report, _ = run(complete, [str(n) for n in range(9)], concurrency=1, stop_after_failures=5)
     assert report.stopped == "endpoint" and len(calls) == 3
-    assert "3 prompts failed in a row" in report.problem and "not for this key" in report.problem
+    assert "3 prompts failed in a row (and none was answered before)" in report.problem
+    assert "not for this key" in report.problem
 
 
 def test_any_exception_of_a_call_is_its_own_failure(run):
