@@ -13,6 +13,7 @@ from preprocessing.records.contract import (
     ITEM_ID,
     PROFILE_PREFIX,
     REQUEST_FEATURES,
+    STATISTIC_RANGES,
     USER_MEAN_RATING,
     USER_SHARE_LIKED,
     Feature,
@@ -82,8 +83,9 @@ def checked_inputs(
     where operations broadcast, a request that makes no sense gets a score. So the graph itself
     refuses, with INVALID_ARGUMENT and the input's name: a shape that is not the specification's;
     inputs of different numbers of rows; lists of different lengths where their values belong
-    together; and numbers that are not finite. Not known numbers of a profile are NaN, and so is a
-    share of liked items that the model shall count; what stands beside padding may be anything.
+    together; numbers that are not finite; and statistics that cannot be. Not known numbers of a
+    profile are NaN, and so is a share of liked items that the model shall count; what stands beside
+    padding may be anything.
 
     Args:
       raw: input name -> tensor.
@@ -111,6 +113,8 @@ def checked_inputs(
                 sent[name] = tf.where(sent[other] == "", tf.zeros_like(values), values)
         if values.dtype.is_floating:
             checks.append(_finite(name, sent[name]))
+        if name in STATISTIC_RANGES:
+            checks.append(_in_range(name, sent[name]))
     with tf.control_dependencies(checks):
         return {name: tf.identity(values) for name, values in sent.items()}
 
@@ -169,3 +173,12 @@ def _finite(name: str, values: tf.Tensor) -> tf.Tensor:
         values = tf.where(tf.math.is_nan(values), 0.0, values)
         message = f"{name} must be finite, or NaN, which lets the model count it in the history"
     return tf.raw_ops.CheckNumerics(tensor=values, message=message)
+
+
+def _in_range(name: str, values: tf.Tensor) -> tf.Operation:
+    low, high = STATISTIC_RANGES[name]
+    # NaN is neither below nor above.
+    return tf.raw_ops.Assert(
+        condition=~tf.reduce_any((values < low) | (values > high)),
+        data=[f"{name} must be between {low:g} and {high:g}. Received:", values],
+    )

@@ -74,6 +74,9 @@ USER_FOLD = "user_fold"
 PROFILE_PREFIX = "profile_"
 LABEL_PREFIX = "label_"
 
+STATISTIC_RANGES = {USER_SHARE_LIKED: (0.0, 1.0), USER_LOG_COUNT: (0.0, 30.0)}
+"""What these can be: a logarithm beyond 30 would be that of more than ten trillion interactions."""
+
 NO_ID = -1
 """Pads lists of ids that are whole numbers, as "" pads those of strings."""
 

@@ -16,6 +16,7 @@ from preprocessing.records.contract import (
     ITEM_ID,
     NO_ID,
     PROFILE_PREFIX,
+    STATISTIC_RANGES,
     USER_ID,
     USER_LOG_COUNT,
     USER_MEAN_RATING,
@@ -270,6 +271,11 @@ class UserRequest:
             value = getattr(self, field)
             if not (field == USER_SHARE_LIKED and math.isnan(value)):
                 _require_finite(value, field)
+            low, high = STATISTIC_RANGES.get(field, (-math.inf, math.inf))
+            if value < low or value > high:
+                raise ValueError(
+                    f"{field} must be between {low:g} and {high:g}. Received: {value!r}"
+                )
         for name, attribute in self.profile.items():
             if isinstance(attribute, (int, float, np.floating)) and not math.isnan(attribute):
                 _require_finite(attribute, f"profile attribute '{name}'")
