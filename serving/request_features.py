@@ -178,7 +178,11 @@ def _finite(name: str, values: tf.Tensor) -> tf.Tensor:
 def _in_range(name: str, values: tf.Tensor) -> tf.Operation:
     low, high = STATISTIC_RANGES[name]
     # NaN is neither below nor above.
+    wrong = (values < low) | (values > high)
     return tf.raw_ops.Assert(
-        condition=~tf.reduce_any((values < low) | (values > high)),
-        data=[f"{name} must be between {low:g} and {high:g}. Received:", values],
+        condition=~tf.reduce_any(wrong),
+        data=[
+            f"{name} must be between {low:g} and {high:g}. Received:",
+            tf.boolean_mask(values, wrong),
+        ],
     )

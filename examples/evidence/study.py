@@ -24,6 +24,7 @@ from examples.evidence.data import (
     write_sample,
     write_variant,
 )
+from preprocessing.records.contract import EXTRACTIONS
 
 if TYPE_CHECKING:
     from trainer.experiments.results import ExperimentResult
@@ -94,11 +95,13 @@ MUSIC = StudyData(
     "{validation:,} (validation) and {test:,} (test) pairs of a listener and one of {artists:,} "
     "artists{new}. No ratings, no times.",
     ", {new_artists} of which training never saw",
+    answers={"links": "links.jsonl"},
 )
 SAMPLE = StudyData(
     Path("configs/evidence/movielens_small.yaml"),
     lambda asked, variant, folder: write_sample(folder),
     "The bundled MovieLens sample: 100,004 ratings of 671 users. Label: four stars or more.",
+    answers={name: f"item_{name}.jsonl" for name in EXTRACTIONS},
 )
 
 
@@ -504,7 +507,7 @@ def _require_kept(request: Request, part: Part, shared: Mapping[str, Any], path:
     if not path.is_file():
         return
     before = json.loads(path.read_text(encoding="utf-8"))
-    others = [name for name, value in shared.items() if before[name] != value]
+    others = [name for name, value in shared.items() if before.get(name) != value]
     backbones = _chosen("--backbones", request.backbones, part.backbones)
     anew = {(backbone, arm) for backbone in backbones for arm in _asked_arms(request, part)}
     measured = [(row["backbone"], row["arm"].removesuffix(USER_LINKS)) for row in before["models"]]

@@ -122,7 +122,7 @@ CREATE TABLE IF NOT EXISTS batch_requests (
 ) WITHOUT ROWID;
 """
 _READ, _WAITING, _GIVEN_UP = range(3)
-"""Values of the column `waiting`. A result that comes after all is taken."""
+"""Values of the column `waiting`."""
 _SAVE = """
 INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET
@@ -160,11 +160,13 @@ class BatchRequest:
       prompt_sha256: the prompt's hash.
       prompt_tokens_estimate: used when the result does not count tokens.
       is_read: whether its result was read.
+      is_given_up: whether nothing waits for its result any more.
     """
 
     prompt_sha256: str
     prompt_tokens_estimate: int
     is_read: bool
+    is_given_up: bool
 
 
 class AnswerStore:
@@ -217,6 +219,13 @@ class AnswerStore:
             for sha, text, finish_reason, answered_by, read, written, estimated, calls in rows
         }
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether anything was answered under these parameters."""
+        query = "SELECT 1 FROM answers WHERE model = ? AND parameters_sha256 = ? LIMIT 1"
+        with self._explained():
+            return self._connection.execute(query, self._key).fetchone() is not None
+
     def waiting(self, prompts: Sequence[str]) -> set[str]:
         """Which of these prompts lie in a batch request file whose result was not read yet."""
         rows = self._select(
@@ -255,7 +264,9 @@ class AnswerStore:
             "WHERE request_key = ? AND model = ? AND parameters_sha256 = ?",
             (key, *self._key),
         ).fetchone()
-        return None if row is None else BatchRequest(row[0], row[1], row[2] == _READ)
+        if row is None:
+            return None
+        return BatchRequest(row[0], row[1], row[2] == _READ, row[2] == _GIVEN_UP)
 
     def add_batch_requests(self, file: str, requests: Iterable[tuple[str, int]]) -> None:
         """Notes requests (prompt hash, estimated prompt tokens) as written into a file."""
@@ -271,7 +282,7 @@ class AnswerStore:
     def forget_batches(self) -> int:
         """Gives up waiting for batch results; returns how many requests that frees.
 
-        Results that come all the same are taken.
+        A result that comes all the same is taken where nothing was answered meanwhile.
         """
         with self._explained(), self._connection:
             return self._connection.execute(

@@ -156,11 +156,9 @@ class ChatParameters:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Hash of everything but the model's name, and but for prompts' own schemas."""
+        """Hash of everything but the model's name."""
         body = self.body("")
         del body["model"]
-        if not self.sends_schema:
-            body["sends_schema"] = False
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
     def prompt_tokens_estimate(self, prompt: str) -> int:

@@ -96,7 +96,7 @@ def _read(completion: object, prompt_tokens_estimate: int) -> ChatResponse:
 
 _STOP_CHECK_SECONDS = 1.0
 _REFUSALS_OF_A_KEY = 3
-"""Refused prompts in a row after which it is the key, where nothing was answered before."""
+"""Refused prompts after which it is the key, where nothing was ever answered."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,8 @@ class _Run:
         self._progress = progress
         self._in_flight: dict[Future[tuple[ChatResponse, int]], ChatRequest] = {}
         self._failures_in_a_row = 0
+        self._refusals = 0
+        self._key_works = store.has_answers
         self._report = ClientReport()
         self._no_more_waiting = threading.Event()
         limits = client.limits
@@ -292,31 +294,30 @@ class _Run:
         """Counts and stores a paid answer; returns what is stored."""
         self._client.budget.spend(response.usage)
         self._report.calls += 1
+        self._key_works = True
         sha = request.prompt_sha256
         self._store.save([(sha, response)])
         return self._store.answers([sha])[sha]
 
     def _fail(self, request: ChatRequest, failure: CallFailed) -> None:
         self._report.retries += failure.retries
-        most_in_a_row = self._client.limits.stop_after_failures
-        rule = "generation.stop_after_failures"
         if isinstance(failure, EndpointUnusable):
             # A service that has answered others may refuse one prompt for what it says.
-            if failure.reason != FORBIDDEN:
+            self._refusals += failure.reason == FORBIDDEN
+            is_of_prompt = self._key_works or self._refusals < _REFUSALS_OF_A_KEY
+            if failure.reason != FORBIDDEN or not is_of_prompt:
                 self._stop(ENDPOINT_UNUSABLE, failure.detail)
                 return
-            if not self._report.calls:
-                most_in_a_row = min(most_in_a_row, _REFUSALS_OF_A_KEY)
-                rule = "and none was answered before"
         rejection = Rejection(failure.reason, failure.detail)
         self._report.failures[request.prompt_sha256] = rejection
         self._progress.update()
         self._failures_in_a_row += 1
-        if self._failures_in_a_row >= most_in_a_row:
+        if self._failures_in_a_row >= self._client.limits.stop_after_failures:
             self._stop(
                 ENDPOINT_UNUSABLE,
-                f"{self._failures_in_a_row} prompts failed in a row ({rule}), the last one with "
-                f"{failure.reason}: {failure.detail}",
+                f"{self._failures_in_a_row} prompts failed in a row "
+                f"(generation.stop_after_failures), the last one with {failure.reason}: "
+                f"{failure.detail}",
             )
 
     def _stop(self, why: str, problem: str | None = None) -> None:

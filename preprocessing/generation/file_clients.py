@@ -154,7 +154,8 @@ class BatchResultClient(AnswerClient):
         self._paths = list(paths)
         self._budget = budget
         self._report = ClientReport()
-        self._counts = {"read": 0, "stored": 0, "failed": 0, "already_read": 0, "rejected": 0}
+        counted = ("read", "stored", "failed", "already_read", "not_needed", "rejected")
+        self._counts = dict.fromkeys(counted, 0)
 
     @override
     def answer(self, pending: Iterator[ChatRequest], store: AnswerStore) -> ClientReport:
@@ -200,9 +201,13 @@ class BatchResultClient(AnswerClient):
             self._report.failures[request.prompt_sha256] = Rejection(reason, error.detail)
             return "failed"
         response = stored_form(completion, request.prompt_tokens_estimate)
-        store.save_batch_result(key, request, response)
         self._budget.spend(response.usage)
         self._report.calls += 1
+        before = store.answers([request.prompt_sha256]).get(request.prompt_sha256)
+        if request.is_given_up and before is not None and before.text.strip():
+            store.end_batch_request(key)
+            return "not_needed"
+        store.save_batch_result(key, request, response)
         return "stored"
 
 

@@ -281,11 +281,20 @@ def refresh(request: RefreshRequest) -> dict[str, Any]:
 def _refresh(request: RefreshRequest) -> dict[str, Any]:
     version = BaseVersion.find(request.base, request.version)
     knowledge = VersionKnowledge.of_version(version.folder)
+    later = {
+        number: Forgotten.of(RefreshFolder(folder).path)
+        for number, folder in sorted(version_folders(request.base).items())
+        if number > version.number
+    }
     forgotten_before = Forgotten.of(RefreshFolder(version.folder).path)
+    if not forgotten_before.salt:
+        # So that hashes of the versions can be compared.
+        salt = next((each.salt for each in reversed(later.values()) if each), "")
+        forgotten_before = replace(forgotten_before, salt=salt)
     tombstones = forgotten_before.with_ids(
         request.forget.get("user", ()), request.forget.get("item", ())
     )
-    _require_still_forgotten(request, version, tombstones)
+    _require_still_forgotten(request, version.number, later, tombstones)
     records = _read(request, knowledge, version, tombstones)
     coverage = _coverage(knowledge)
     started = time.monotonic()
@@ -338,24 +347,21 @@ def _refresh(request: RefreshRequest) -> dict[str, Any]:
 
 
 def _require_still_forgotten(
-    request: RefreshRequest, version: BaseVersion, tombstones: Forgotten
+    request: RefreshRequest, base: int, later: Mapping[int, Forgotten], tombstones: Forgotten
 ) -> None:
     """What goes on from an older version does not know again whom a later one forgot."""
-    for number, folder in sorted(version_folders(request.base).items()):
-        later = Forgotten.of(RefreshFolder(folder).path)
-        if number <= version.number or not later:
-            continue
-        again = replace(later, users=frozenset(), items=frozenset()).with_ids(
-            request.forget.get("user", ()), request.forget.get("item", ())
-        )
-        users, items = later.users - again.users, later.items - again.items
-        if later.salt == tombstones.salt:
-            users, items = users - tombstones.users, items - tombstones.items
+    for number, forgotten in later.items():
+        again = tombstones
+        if forgotten.salt != tombstones.salt:
+            again = replace(forgotten, users=frozenset(), items=frozenset()).with_ids(
+                request.forget.get("user", ()), request.forget.get("item", ())
+            )
+        users, items = forgotten.users - again.users, forgotten.items - again.items
         if users or items:
             raise CommandError(
-                f"--version {version.number}: version {number} has forgotten {len(users):,} users "
-                f"and {len(items):,} items that would be known again. Go on from version {number}, "
-                "or name them once more with --forget-user and --forget-item"
+                f"--version {base}: version {number} has forgotten {len(users):,} users and "
+                f"{len(items):,} items that may be known again. Go on from version {number}, or "
+                "name them once more with --forget-user and --forget-item"
             )
 
 

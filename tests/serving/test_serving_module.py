@@ -162,7 +162,7 @@ def refused_requests(model: str, signature: str) -> list[tuple[Arrays, str]]:
         (with_first(good, "user_log_count", -np.inf), "user_log_count"),
         (with_first(good, "user_share_liked", 1.01), "user_share_liked must be between 0 and 1"),
         (with_first(good, "user_log_count", -0.5), "user_log_count must be between 0 and 30"),
-        (with_first(good, "user_log_count", 250.0), "user_log_count must be between 0 and 30"),
+        (with_first(good, "user_log_count", 250.0), r"between 0 and 30. Received:\] \[250\]"),
     ]
     if "profile_age" in good:
         refused.append((with_first(good, "profile_age", np.inf), "profile_age"))

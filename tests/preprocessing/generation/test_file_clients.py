@@ -126,7 +126,7 @@ def line(store, name: str, file: str = "file", **more: object) -> dict:
 def test_good_results_are_stored_and_paid(tmp_path, store):
     report = read(tmp_path, store, line(store, "a"), line(store, "b"), line(store, "a"))
     assert report.details["batch_results"] == {
-        "read": 3, "stored": 2, "failed": 0, "already_read": 1, "rejected": 0,
+        "read": 3, "stored": 2, "failed": 0, "already_read": 1, "not_needed": 0, "rejected": 0,
     }  # fmt: skip
     assert (report.calls, report.prompt_tokens, report.completion_tokens) == (2, 14, 10)
     assert report.cost_usd == pytest.approx(24e-6)
@@ -159,10 +159,28 @@ def test_a_result_belongs_to_the_request_of_its_own_file(tmp_path, store):
     store.add_batch_requests("later", [("a", 9)])
     report = read(tmp_path, store, first, line(store, "a", "later"))
     assert report.details["batch_results"] == {
-        "read": 2, "stored": 1, "failed": 0, "already_read": 1, "rejected": 0,
+        "read": 2, "stored": 1, "failed": 0, "already_read": 1, "not_needed": 0, "rejected": 0,
     }  # fmt: skip
     assert store.waiting(["a"]) == set() and store.answers(["a"])["a"].text == "About a"
     assert report.failures == {}
+
+
+def test_a_result_that_was_given_up_replaces_no_other_answer(tmp_path, store):
+    store.forget_batches()
+    store.add_batch_requests("later", [("a", 9), ("b", 9)])
+    good, blank = line(store, "a", "later"), line(store, "b", "later")
+    blank["response"] = {"status_code": 200, "body": json.loads(completion(" ").body)}
+    read(tmp_path, store, good, blank)
+    late = [line(store, name) for name in "ab"]
+    for each in late:
+        each["response"] = {"status_code": 200, "body": json.loads(completion("Late.").body)}
+    report = read(tmp_path, store, *late, *late)
+    assert report.details["batch_results"] == {
+        "read": 4, "stored": 1, "failed": 0, "already_read": 2, "not_needed": 1, "rejected": 0,
+    }  # fmt: skip
+    assert report.calls == 2 and report.completion_tokens > 0
+    texts = {sha: answer.text for sha, answer in store.answers(["a", "b"]).items()}
+    assert texts == {"a": "About a", "b": "Late."}
 
 
 def test_a_result_that_was_given_up_is_taken_when_it_comes(tmp_path, store):

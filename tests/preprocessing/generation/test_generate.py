@@ -291,7 +291,7 @@ def test_batch_files_there_and_back(capsys, prompt_file, tmp_path):
     assert "have no answer" not in said
     assert summary["rejected_by_reason"] == {"failed_request": 2}
     assert summary["batch_results"] == {
-        "read": 6, "stored": 2, "failed": 2, "already_read": 0, "rejected": 2,
+        "read": 6, "stored": 2, "failed": 2, "already_read": 0, "not_needed": 0, "rejected": 2,
     }  # fmt: skip
     letters = [
         (letter["line"], letter["reason"])
@@ -326,7 +326,7 @@ def test_batch_files_there_and_back(capsys, prompt_file, tmp_path):
     code, summary, _ = generate(capsys, prompts, out, *reading, "--read-batch", str(last_results))
     assert code == 0 and summary["answered"] == 6
     assert summary["batch_results"] == {
-        "read": 9, "stored": 3, "failed": 0, "already_read": 4, "rejected": 2,
+        "read": 9, "stored": 3, "failed": 0, "already_read": 4, "not_needed": 0, "rejected": 2,
     }  # fmt: skip
 
 

@@ -190,16 +190,19 @@ def test_an_answer_about_somebody_who_is_forgotten_is_rejected(base: Path, tmp_p
 def test_an_older_version_does_not_bring_back_who_was_forgotten(base: Path) -> None:
     forget = {"item": [CHANGED_ITEM], "user": ["u1"]}
     refresh(RefreshRequest(base, forget=forget))
-    known = r"--version 1: version 2 has forgotten 1 users and 1 items that would be known again"
+    known = r"--version 1: version 2 has forgotten 1 users and 1 items that may be known again"
     with pytest.raises(CommandError, match=known):
         refreshed(base, version=1)
     with pytest.raises(CommandError, match="version 2 has forgotten 0 users and 1 items"):
         refresh(RefreshRequest(base, forget={"user": ["u1"]}, version=1))
     again = refresh(RefreshRequest(base, forget={**forget, "user": ["u1", "u2"]}, version=1))
     assert again["version"] == 3 and again["forgotten"] == {"items": 1, "users": 2}
-    # What goes on from there knows of all of them.
+    # What goes on from there knows of all of them, and from version 2 what it does not know itself.
     result = refreshed(base)
     assert result["version"] == 4 and result["answers"]["rejected_by_reason"]["forgotten"] == 2
+    with pytest.raises(CommandError, match="version 3 has forgotten 1 users and 0 items"):
+        refreshed(base, version=2)
+    assert refreshed(base, version=2, forget={"user": ["u2"]})["version"] == 5
 
 
 def test_a_forgotten_member_of_a_group_with_a_new_answer_leaves_no_row(base: Path) -> None:
