@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -77,6 +78,9 @@ def page_text(results: Path) -> str:
             "frontier": part.frontier,
             "searched": [*document["models"][0].get("settings", ())],
             "commands": dict.fromkeys(model["command"] for model in document["models"]),
+            "processors": Counter(
+                model["processor"] for model in document["models"] if model.get("processor")
+            ),
             "models": [
                 {
                     **_means(model, part.metrics),

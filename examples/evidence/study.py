@@ -557,6 +557,7 @@ def _document(
     request: Request, part: Part, scenario: Scenario, result: ExperimentResult
 ) -> dict[str, Any]:
     asked = _asked(scenario) if part.frontier else {}
+    processor = processor_name()
     return {
         "part": request.part,
         "question": part.question,
@@ -564,7 +565,7 @@ def _document(
         "models": [
             _model(part, result, backbone, arm)
             | asked.get(arm, {})
-            | {"command": _command(request)}
+            | {"command": _command(request), "processor": processor}
             for backbone, arm in _cells(result)
         ],
         "comparisons": [
@@ -660,6 +661,13 @@ def _correct_p_values(comparisons: Sequence[dict[str, Any]]) -> None:
     adjusted = holm([row["p"] for row in comparisons])
     for row, p_value in zip(comparisons, adjusted, strict=True):
         row["p_holm"] = round(p_value, 6)
+
+
+def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """What the last digits of a training depend on, as Linux calls it; "" elsewhere."""
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "")
 
 
 def _command(request: Request) -> str:

@@ -36,6 +36,7 @@ from examples.evidence.study import (
     _over_models,
     _with_measured_before,
     _write_scenario,
+    processor_name,
 )
 from tests.examples.evidence import FILMS
 from tests.trainer.synthetic_results import result_of
@@ -243,9 +244,23 @@ def test_a_page_has_what_the_llm_was_asked_for(tmp_path: Path):
     arm = "links_title_genres"
     models = [{"arm": arm, "answers": 3706, "answer_tokens": 123456}]
     page = page_of("cost", tmp_path, models)
+    assert "2026-01-02, Linux, 2 cores. Written by" in page
     assert rows_of(page, f"`{arm}`") == [[f"`{arm}`", "3,706", "123,456"]]
     assert "All arms have the same inputs and settings\n(epochs 4)" in page
     assert "svg" not in page
+
+
+def test_a_page_names_the_processors_that_are_known(tmp_path: Path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nmodel\t\t: 207\nmodel name\t: A 9: B\n" * 2)
+    assert processor_name(cpuinfo) == "A 9: B"
+    assert processor_name(tmp_path / "none") == ""
+    models = [
+        {"arm": "none"},
+        *({"arm": "hein", "processor": name} for name in ("A", "B", "A", "")),
+    ]
+    page = page_of("cost", tmp_path, [{"answers": 1, "answer_tokens": 2, **row} for row in models])
+    assert "Linux, 2 cores, A (2 of 5 models), B (1 of 5 models). Written by" in page
 
 
 def test_the_pages_say_what_their_result_files_say(repository_root: Path):
@@ -366,6 +381,7 @@ def test_a_part_by_the_command(tmp_path, capsys, source):
         "python -m examples.evidence run main --backbones din --arms links_title_genres --seeds 1 "
         "--resamples 20"
     }
+    assert {model["processor"] for model in document["models"]} == {processor_name()}
     assert "dien none" in document["missing"]
     (row,) = document["comparisons"]
     before, after = (model["auc"][0] for model in document["models"])
