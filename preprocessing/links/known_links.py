@@ -92,9 +92,13 @@ class KnownLinks:
         """
         new = link_names(names, self.catalogue, self.settings)
         links, rows, waiting = self, dict[str, np.ndarray](), list(names.ids)
+        had_links = self.items_with_links()
         while waiting:
             found = links._with_answers(new, waiting)
-            usable = [item for item, row in found.rows.items() if row.any()]
+            loses_all = had_links - found.links.items_with_links()
+            usable = [
+                item for item, row in found.rows.items() if row.any() and item not in loses_all
+            ]
             if not usable:
                 break
             if len(usable) < len(waiting):

@@ -98,6 +98,26 @@ def test_an_answer_that_links_to_nothing_known_leaves_no_trace(known):
     assert not nothing.rows.any() and nothing.links.table.equals(known.table)
 
 
+def test_an_answer_that_names_nothing_known_takes_no_links_from_an_item(known):
+    """Not from one that others name either, whose row would not be empty without its own."""
+    named = set(known.table["linked"].to_pylist()) & known.items_with_links()
+    assert named
+    for item in sorted(named):
+        extended = known.extended(names_of({item: ["Nobody knows this"]}))
+        assert not extended.rows.any() and extended.links.table.equals(known.table)
+    others = names_of({item: ["Nobody knows this"] for item in named} | {"102": ["Seven"]})
+    extended = known.extended(others)
+    assert extended.rows.any(axis=1).tolist() == [False] * len(named) + [True]
+    assert extended.links.items_with_links() == known.items_with_links() | {"102"}
+
+
+def test_an_answer_that_names_nothing_known_is_of_use_where_others_name_the_item(known):
+    only_named = set(known.table["linked"].drop_null().to_pylist()) - known.items_with_links()
+    assert only_named
+    for item in only_named:
+        assert known.extended(names_of({item: ["Nobody knows this"]})).rows.any()
+
+
 def test_the_order_of_answers_decides_nothing(known):
     years = np.append(known.catalogue.years, [1995, 1973])
     ids = pa.array([*known.catalogue.ids.to_pylist(), "10", "11"])
