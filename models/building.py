@@ -337,5 +337,5 @@ class _Parts:
 
     def _catalogue_rows(self, table: KnowledgeTable) -> np.ndarray:
         """Knowledge row of every catalogue row; the unknown item's is 0."""
-        item_ids = np.asarray(self._tables.catalogue.item_ids, dtype=str)
+        item_ids = np.asarray(self._tables.catalogue.item_ids, dtype=object)
         return np.concatenate([[0], table.rows(item_ids).numpy()])

@@ -91,7 +91,9 @@ class Catalogue(tf.Module):
         self.num_trained_items = len(contents.trained_item_ids)
         self.num_folds = contents.rating_sum_by_fold.shape[1]
         self._lookup = tf.keras.layers.StringLookup(
-            vocabulary=np.asarray(contents.item_ids, dtype=str), mask_token=None, num_oov_indices=1
+            vocabulary=np.asarray(contents.item_ids, dtype=object),
+            mask_token=None,
+            num_oov_indices=1,
         )
         self.embedding_rows = _table(_embedding_rows(contents), tf.int32, "embedding_rows")
         self.categorical = {

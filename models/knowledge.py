@@ -71,7 +71,7 @@ class EntityIndex(tf.keras.layers.Layer):
             mask_token=None, num_oov_indices=1, has_input_vocabulary=True
         )
         if entity_ids is not None:
-            self._lookup.set_vocabulary(np.asarray(entity_ids, dtype=str))
+            self._lookup.set_vocabulary(np.asarray(entity_ids, dtype=object))
         self._rows = self.add_weight(
             name="rows",
             shape=(num_entities + 1,),

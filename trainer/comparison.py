@@ -15,7 +15,7 @@ from trainer.predictions import (
     measured_differences,
     require_same_examples,
 )
-from trainer.significance import DeLongTest, Difference, delong_test, holm
+from trainer.significance import FEWEST_USERS, DeLongTest, Difference, delong_test, holm
 
 DELONG = "delong"
 """What DeLong's test is called beside the metrics of the bootstrap."""
@@ -60,6 +60,9 @@ def compare_models(
     """
     require_same_examples([*baseline, *candidate])
     first = baseline[0]
+    if _users(first) < FEWEST_USERS:
+        reason = f"fewer than {FEWEST_USERS} users, too few to resample"
+        return Compared(first.count, _users(first), reason=reason)
     before, after = ([run.measures() for run in side] for side in (baseline, candidate))
     return Compared(
         n=first.count,
@@ -114,8 +117,6 @@ def _not_comparable(predictions: Predictions) -> str | None:
     auc = predictions.measures().get("auc")
     if auc is not None and auc.labels is not None and auc.labels.min() == auc.labels.max():
         return f"all {predictions.examples_name} have label {int(auc.labels[0])}"
-    if _users(predictions) < 2:
-        return "a single user, who cannot be resampled"
     return None
 
 
@@ -196,6 +197,8 @@ def result_of(compared: Compared) -> dict[str, object]:
     if compared.differences:
         text = _seeds_text(compared)
         result |= {"covers_seeds": text == SEEDS_COVERED, "seeds": text}
+    if compared.reason is not None:
+        result["reason"] = compared.reason
     return result | {"n": compared.n, "users": compared.users}
 
 
@@ -219,15 +222,13 @@ def slice_results(slices: Slices, sparse_below: int) -> dict[str, dict[str, dict
             if isinstance(delong, dict):
                 delong["holm_p_value"] = _or_none(adjusted[name, group, DELONG])
             result["sparse"] = compared.n < sparse_below
-            if compared.reason is not None:
-                result["reason"] = compared.reason
             results[name][group] = result
     return results
 
 
 def sentences(compared: Compared) -> list[str]:
     """What people read about a comparison."""
-    lines = []
+    lines = [] if compared.reason is None else [f"not compared: {compared.reason}"]
     for metric, difference in compared.differences.items():
         lift = difference.relative_lift
         lines.append(

@@ -9,6 +9,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+FEWEST_USERS = 10
+"""Users below whom there is neither interval nor p-value: resamples of a handful say little."""
 _CHUNK = 64
 _WEIGHTS_AT_ONCE = 1 << 22
 """Samples times resamples weighted at once; each takes some 60 bytes."""
@@ -29,7 +31,7 @@ class Difference:
       low: lower end of the 95 % interval of the difference.
       high: upper end.
       p_value: two-sided, of the same resamples; see `two_sided_p`. NaN, as the interval, where
-        no resample has samples of both classes.
+        no resample has samples of both classes or there are fewer than `FEWEST_USERS` users.
       seed_error: standard error of the difference by the choice of seeds alone; NaN where a side
         has a single run, and interval and p-value are then about users only.
     """
@@ -147,15 +149,15 @@ def _bootstrap(
     if paired_runs and len(by_run[0]) != len(by_run[1]):
         raise ValueError(f"{len(by_run[0])} and {len(by_run[1])} runs are no pairs")
     baseline, candidate = (_mean_of_runs(values) for values in by_run)
-    differences = []
-    for start in range(0, resamples, _CHUNK):
+    differences = [np.empty(0)]
+    for start in range(0, resamples if users >= FEWEST_USERS else 0, _CHUNK):
         count = min(_CHUNK, resamples - start)
         draws = generator.multinomial(users, np.full(users, 1 / users), size=count)
         differences.append(measured.difference(draws.astype(np.float64)))
     seed_error, freedom = _seed_error([by_run[1] - by_run[0]] if paired_runs else by_run)
     resampled = np.concatenate(differences)
     if seed_error > 0:
-        resampled = resampled + seed_error * generator.standard_t(freedom, size=resamples)
+        resampled = resampled + seed_error * generator.standard_t(freedom, size=len(resampled))
     defined = resampled[~np.isnan(resampled)]
     low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (math.nan, math.nan)
     return Difference(

@@ -16,8 +16,10 @@ from preprocessing.tables.values import (
     texts_of,
 )
 
-_LINE_BREAK = r"[\r\n]"
+LONGEST_ID = 500
+"""Bytes of UTF-8. Arrays of fixed width take four times as many for each id beside the longest."""
 
+_LINE_BREAK = r"[\r\n]"
 
 _WHOLE_NUMBER = r"^([+-]?[0-9]+)\.0+$"
 
@@ -55,6 +57,10 @@ def usable_ids(
         f"missing_{name}": (is_blank(ids), "empty"),
         f"line_break_in_{name}": (breaks_line(ids), "holds a line break"),
         f"nul_in_{name}": (holds_nul(ids), "holds a NUL byte"),
+        f"long_{name}": (
+            pc.greater(pc.binary_length(ids), LONGEST_ID),
+            f"has more than {LONGEST_ID} bytes",
+        ),
     }
     entity = name.removesuffix("_id")
     if entity in ("user", "item") and block.forgotten:

@@ -173,11 +173,24 @@ def test_the_interval_turns_around_with_the_sides(samples) -> None:
 
 def test_users_are_resampled_as_a_whole(samples) -> None:
     labels, _, weak, strong = samples
-    weak, strong = weak[:1], strong[:1]
-    everybody_is_one = np.full(SAMPLES, "only user", dtype=object)
-    actual = bootstrap_auc_difference(labels, everybody_is_one, weak, strong, resamples=20)
+    alike = np.repeat([f"user {number}" for number in range(12)], SAMPLES)
+    weak, strong = np.tile(weak[:1], 12), np.tile(strong[:1], 12)
+    actual = bootstrap_auc_difference(np.tile(labels, 12), alike, weak, strong, resamples=20)
     assert actual.low == pytest.approx(actual.difference, abs=1e-12)
     assert actual.high == pytest.approx(actual.difference, abs=1e-12)
+
+
+@pytest.mark.parametrize("users", [1, 2, 9, 10])
+def test_a_handful_of_users_says_nothing_of_others(samples, users: int) -> None:
+    labels, _, weak, strong = samples
+    names = np.array([f"user {number % users}" for number in range(SAMPLES)])
+    for actual in (
+        bootstrap_auc_difference(labels, names, weak, strong, resamples=20),
+        bootstrap_mean_difference(names, weak, strong, resamples=20),
+    ):
+        assert actual.difference == pytest.approx(actual.candidate - actual.baseline)
+        bounds = (actual.low, actual.high, actual.p_value)
+        assert np.isnan(bounds).tolist() == [users < 10] * 3
 
 
 def test_means_are_compared_by_resamples_made_by_repeating_users(samples) -> None:

@@ -7,7 +7,15 @@ import pytest
 
 from configs.command_line import CommandError
 from tests.trainer.test_predictions import lists, retrieved, samples
-from trainer.comparison import DELONG, Compared, adjusted_p_values, compare_models, compare_slices
+from trainer.comparison import (
+    DELONG,
+    Compared,
+    adjusted_p_values,
+    compare_models,
+    compare_slices,
+    result_of,
+    sentences,
+)
 from trainer.predictions import compare_predictions
 from trainer.significance import DeLongTest, Difference, delong_test, holm
 
@@ -67,11 +75,22 @@ def test_a_group_that_cannot_be_compared_says_why() -> None:
         "none": "no samples",
         "positive": "all samples have label 1",
         "negative": "all samples have label 0",
-        "one user": "a single user, who cannot be resampled",
+        "one user": "fewer than 10 users, too few to resample",
     }
     for compared in actual.values():
         assert compared.differences == {} and compared.delong is None
     assert actual["negative"].n == (labels == 0).sum() and actual["one user"].users == 1
+
+
+def test_a_part_of_a_handful_of_users_is_not_compared() -> None:
+    users = samples().user_ids
+    chosen = np.isin(users, np.unique(users)[:9])
+    few = [run.of_rows(chosen) for run in (samples(1), samples(2))]
+    actual = compare_models(few[:1], few[1:], resamples=10, seed=0)
+    assert (actual.users, actual.differences, actual.delong) == (9, {}, None)
+    assert sentences(actual) == ["not compared: fewer than 10 users, too few to resample"]
+    result = {"n": chosen.sum(), "users": 9, "reason": "fewer than 10 users, too few to resample"}
+    assert result_of(actual) == result
 
 
 def test_different_examples_are_refused() -> None:

@@ -24,16 +24,17 @@ from trainer.metric_sums import ExactSums, GroupMeans, ScoreSums, TieGroups
 from trainer.metrics import AUC_OF_CHANCE, RankedLists, rank_values
 from trainer.model_kinds import MODEL_KINDS
 from trainer.predictions import LIST_ID, RANK_COLUMNS, SCORE, ranks_of
-from trainer.significance import bootstrap_auc_difference, bootstrap_mean_difference
+from trainer.significance import (
+    FEWEST_USERS,
+    bootstrap_auc_difference,
+    bootstrap_mean_difference,
+)
 
 Metrics = dict[str, Any]
 Batch = Mapping[str, np.ndarray]
 
 LARGEST_RESAMPLED = 100_000
 """Samples of a part up to which its slices get intervals: a bootstrap has them all in memory."""
-
-FEWEST_USERS = 10
-"""Users with a value below which a group gets no interval: resampling a handful says little."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from typing import Any
 from configs.documents import render
 from configs.files import replaced_when_complete
 from configs.scenario import Scenario
-from trainer.evaluation.part_metrics import FEWEST_USERS
 from trainer.evaluation.reports import NOTHING
 from trainer.experiments.results import CellTuning, ExperimentResult
 from trainer.inspection import item_titles, mean_gates, training_counts
@@ -55,7 +54,7 @@ from trainer.report.statistics import (
     popularity_slices,
     result_cells,
 )
-from trainer.significance import Difference
+from trainer.significance import FEWEST_USERS, Difference
 from trainer.tuning import best_trial
 
 RESULTS_FILE = "results.json"

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.evaluation.part_metrics import FEWEST_USERS
 from trainer.experiments.results import Comparison, RunResult
 from trainer.predictions import Predictions, SamplePredictions, measured_difference
 from trainer.report.inputs import ReportInputs
-from trainer.significance import Difference
+from trainer.significance import FEWEST_USERS, Difference
 from trainer.training_loop import counted
 
 

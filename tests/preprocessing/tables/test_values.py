@@ -282,6 +282,15 @@ def test_ids_that_end_in_nul_do_not_become_others():
     ]
 
 
+def test_ids_are_at_most_500_bytes_long():
+    block = typed_block(pa.table({"who": ["a" * 500, "a" * 501, "\u00e9" * 250, "\u00e9" * 251]}))
+    _, usable, letters = usable_ids(block, "who", "user_id")
+    assert usable.tolist() == [True, False, True, False]
+    assert [(letter["line"], letter["reason"], letter["detail"]) for letter in letters] == [
+        (line, "long_user_id", "column 'who': has more than 500 bytes") for line in (2, 4)
+    ]
+
+
 def test_rows_that_were_rejected_before_are_not_rejected_again():
     block = typed_block(pa.table({"who": ["", "", "a"]}))
     among = np.array([False, True, False])
