@@ -281,12 +281,51 @@ def read_yaml(text: str, where: str) -> object:
       ConfigurationError: it is not YAML, or holds something else, a date for example.
     """
     try:
-        document = yaml.safe_load(text)
+        document = _SafeLoader(text).get_single_data()
     except RecursionError as error:
         raise ConfigurationError(f"{where}: {_TOO_DEEP}") from error
     except YAML_FAULTS as error:
         raise ConfigurationError(f"{where}: not valid YAML: {error}") from error
     return _Plain(where).value(document, "", 0)
+
+
+class _SafeLoader(yaml.SafeLoader):
+    """Refuses what YAML 1.1 would take for something else than what was meant.
+
+    Of a key that stands twice it would keep the last one, so that a section at the end of a file
+    would discard the one above; 010 would be 8, and 12:30 would be 750.
+    """
+
+    def compose_mapping_node(self, anchor: typing.Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in lines:
+                    raise _refused_yaml(
+                        f"key '{_shortened(key.value)}' stands in line {lines[key.value]} already; "
+                        "join the two",
+                        key,
+                    )
+                lines[key.value] = key.start_mark.line + 1
+        return node
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        digits = node.value.lstrip("+-").replace("_", "")
+        if ":" in digits or (digits.startswith("0") and digits.isdigit() and digits != "0"):
+            raise _refused_yaml(
+                f"'{_shortened(node.value)}' would be a number to another base; for a text, write "
+                "it in quotes, and a number without leading zeros and colons",
+                node,
+            )
+        return super().construct_yaml_int(node)
+
+
+_SafeLoader.add_constructor("tag:yaml.org,2002:int", _SafeLoader.construct_yaml_int)
+
+
+def _refused_yaml(problem: str, node: yaml.Node) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
 _TOO_DEEP = f"lists and maps stand more than {_DEEPEST} deep in each other; write it flatter"

@@ -33,6 +33,12 @@ NOT_PLAIN = [
     ("name: !!int ''\n", "not valid YAML"),
     ("name: !!float x\n", "not valid YAML"),
     ("? [a, b]\n: x\n", "not valid YAML"),
+    ("name: a\nwork_dir: b\nname: a\n", "key 'name' stands in line 1 already; join the two"),
+    ("data: {users: 1,\n users: 2}\n", "key 'users' stands in line 1 already"),
+    ("{1: a, '1': b}\n", "key '1' stands in line 1 already"),
+    ("data: {010: x}\n", "'010' would be a number to another base; for a text, write it in quotes"),
+    ("name: -01_0\n", "'-01_0' would be a number to another base"),
+    ("name: 12:30\n", "'12:30' would be a number to another base"),
     (f"training: {{seed: {DIGITS}}}\n", "not valid YAML"),
     (f"training: {{seed: 0x{DIGITS}}}\n", "training.seed: holds a whole number of more than 63"),
     (f"training: {{seed: {'9' * 400}}}\n", "training.seed: holds a whole number of more than 63"),
@@ -72,6 +78,11 @@ def test_overrides_are_held_to_the_same(value: str) -> None:
         parse_override(f"name={value}")
     assert str(raised.value).startswith("override 'name=")
     assert len(str(raised.value)) < 1000
+
+
+def test_a_merged_map_may_be_changed() -> None:
+    text = "a: &a {x: 1, y: 0}\nb: {<<: *a, x: 0x10}\n"
+    assert read_yaml(text, "text") == {"a": {"x": 1, "y": 0}, "b": {"x": 16, "y": 0}}
 
 
 def test_whole_numbers_may_be_keys() -> None:
