@@ -157,6 +157,16 @@ class Profiles(Table):
 
     _attributes_name_files = field_validator("attributes")(file_names)
 
+    @model_validator(mode="after")
+    def _hide_the_user(self) -> Self:
+        for name, attribute in self.attributes.items():
+            if self.user in (attribute.column or name, *attribute.flags):
+                raise ValueError(
+                    f"attributes.{name}: column '{self.user}' holds the user's id, which prompts "
+                    "and models never see; leave it out"
+                )
+        return self
+
 
 class InteractionFilter(Section):
     """Keeps users and items with enough interactions (k-core)."""

@@ -54,6 +54,7 @@ from preprocessing.interactions.sequences import (
 from preprocessing.interactions.shard import (
     ExamplesPlan,
     Shard,
+    of_enough_rows,
     write_shard,
     write_summary,
 )
@@ -204,8 +205,10 @@ def _universe(
 
 def _names(catalogue: beam.PCollection, plan: ExamplesPlan) -> beam.PCollection:
     """What prompts may call the items of the catalogue, as an IPC stream."""
+    nothing = catalogue.pipeline | "NoItems" >> beam.Create([b""])
     return (
-        catalogue
+        (catalogue, nothing)
+        | "CatalogueOrNothing" >> beam.Flatten()
         | "KeyCatalogue" >> beam.Map(lambda table: (0, table))
         | "CatalogueTogether" >> beam.GroupByKey()
         | "NameItems" >> beam.Map(_names_of_items, plan)
@@ -316,19 +319,24 @@ def _items_of_shard(shard: Shard, plan: ExamplesPlan, cuts: TimeCuts | None) -> 
 
 def _joined_universe(element: tuple[int, Iterable[bytes]]) -> bytes:
     """Items of all shards and of the catalogue to one table of distinct items."""
-    tables = [table_from_bytes(data) for data in element[1]]
-    table = pa.concat_tables(tables, promote_options="default")
-    names = table.column_names[1:]
-    added_up = table.group_by(ITEM).aggregate([(name, "sum") for name in names])
-    columns = [added_up[ITEM], *(added_up[f"{name}_sum"].fill_null(0) for name in names)]
-    joined = pa.table(columns, names=[ITEM, *names]).sort_by(ITEM)
-    return table_to_bytes(joined.combine_chunks())
+    joined = pa.table({ITEM: pa.array([], pa.string())})
+
+    def enough() -> int:
+        return len(joined)
+
+    for some in of_enough_rows(map(table_from_bytes, element[1]), enough):
+        table = pa.concat_tables([joined, *some], promote_options="default")
+        names = table.column_names[1:]
+        added_up = table.group_by(ITEM).aggregate([(name, "sum") for name in names])
+        columns = [added_up[ITEM], *(added_up[f"{name}_sum"].fill_null(0) for name in names)]
+        joined = pa.table(columns, names=[ITEM, *names])
+    return table_to_bytes(joined.sort_by(ITEM).combine_chunks())
 
 
 def _names_of_items(element: tuple[int, Iterable[bytes]], plan: ExamplesPlan) -> bytes:
     """Blocks of the catalogue to what prompts may call each item, as an IPC stream."""
     catalogue = plan.data.catalogue
-    tables = map(table_from_bytes, element[1])
+    tables = map(table_from_bytes, filter(None, element[1]))
     items = collect_items(tables, catalogue, plan.catalogue.names)
     names = plan.prompts.wording.names(items.table, catalogue.attributes)
     columns = [list(names), list(names.values())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -408,9 +409,11 @@ class UserColumns:
         return self._sequences.user_of_row[rows]
 
     def _sum_before(self, values: np.ndarray) -> np.ndarray:
-        """Sum over the user's earlier interactions, for each row."""
-        before = np.cumsum(values) - values
-        return before - before[self._sequences.starts][self._sequences.user_of_row]
+        """Sum over the user's earlier interactions, for each row, untouched by other users'."""
+        before = np.zeros(len(values))
+        for start, end in itertools.pairwise([*self._sequences.starts.tolist(), len(values)]):
+            np.cumsum(values[start : end - 1], out=before[start + 1 : end])
+        return before
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ def add_up(tables: Iterable[pa.Table], item_ids: list[str]) -> pa.Table:
     rows = pa.array(item_ids, pa.string())
     sums = np.zeros((len(item_ids), USER_FOLDS))
     counts = np.zeros((len(item_ids), USER_FOLDS), np.int64)
-    for some in _of_enough_rows(tables, lambda: len(item_ids)):
+    for some in of_enough_rows(tables, lambda: len(item_ids)):
         chunks = [chunk for table in some for chunk in table[_ITEM].chunks]
         ids = pa.chunked_array(chunks, pa.string())
         index = pc.index_in(ids, value_set=rows).to_numpy()
@@ -196,7 +196,7 @@ def add_up(tables: Iterable[pa.Table], item_ids: list[str]) -> pa.Table:
     return statistics_table(rows, sums.ravel(), counts.ravel())
 
 
-def _of_enough_rows(
+def of_enough_rows(
     tables: Iterable[pa.Table], enough: Callable[[], int]
 ) -> Iterator[list[pa.Table]]:
     """Tables together that have so many rows: looking up their ids once costs no more than they do.
@@ -227,7 +227,7 @@ def distinct_items(tables: Iterable[pa.Table]) -> pa.Array:
     def enough() -> int:
         return len(distinct)
 
-    for some in _of_enough_rows(tables, enough):
+    for some in of_enough_rows(tables, enough):
         chunks = [chunk for table in some for chunk in table[_ITEM].chunks]
         distinct = pc.unique(pa.chunked_array([distinct, *chunks]))
     return distinct

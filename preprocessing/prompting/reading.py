@@ -256,7 +256,8 @@ def read_profiles(
                 name: sanitise_text(column[row], _PROFILE_VALUE_CHARACTERS, quoted=True)
                 for name, column in texts.items()
             }
-            complete = all(values.values()) and user.strip() not in values.values()
+            raw = {column[row].strip() for column in texts.values()}
+            complete = all(values.values()) and user.strip() not in raw | set(values.values())
             shown = sentence.fill(values) if complete else ""
             first = scratch.add_profile(user, shown, location)
             if first is not None:

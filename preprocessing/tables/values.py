@@ -56,7 +56,8 @@ def lists_of(column: pa.ChunkedArray, separator: str | None) -> pa.ChunkedArray:
 def numbers_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column as float64: null where there is no number, NaN or infinite where one is not finite.
 
-    Of a floating column of the file, NaN stands for a missing number and becomes null.
+    True is 1 and false 0, as texts, too: a format may know of a value only how it is written. Of a
+    floating column of the file, NaN stands for a missing number and becomes null.
     """
     column = _plain(column)
     if types.is_floating(column.type):
@@ -72,6 +73,8 @@ def numbers_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
     numbers = parse_numbers(texts)
     if not numbers.null_count:
         return numbers
+    truths = pc.index_in(texts, value_set=pa.array(["false", "true"]))
+    numbers = pc.coalesce(numbers, pc.cast(truths, pa.float64()))
     return pc.if_else(names_no_finite_number(texts), float("nan"), numbers)
 
 

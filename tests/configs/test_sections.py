@@ -206,6 +206,21 @@ def test_options_must_fit_the_attribute(attribute: dict[str, Any], problem: str)
         Attribute.model_validate(attribute)
 
 
+@pytest.mark.parametrize(
+    ("name", "attribute"),
+    [
+        ("id", {"column": "member"}),
+        ("member", {}),
+        ("group", {"flags": ["gold", "member"]}),
+    ],
+)
+def test_the_user_id_is_no_attribute(name: str, attribute: dict[str, Any]) -> None:
+    attributes = {name: {"kind": "categorical", **attribute}}
+    problem = f"attributes.{name}: column 'member' holds the user's id"
+    with pytest.raises(ValidationError, match=problem):
+        Profiles.model_validate({"path": "a.csv", "user": "member", "attributes": attributes})
+
+
 def test_the_documented_pattern_finds_the_year() -> None:
     description = Attribute.model_fields["pattern"].description or ""
     (pattern,) = re.findall(r"'(.*)' for the year", description)

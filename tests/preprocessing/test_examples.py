@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
@@ -217,6 +219,17 @@ def test_an_empty_catalogue_gives_empty_attributes(small_scenario, small_folder)
     directory = WorkDirectory(scenario.work_dir).examples
     assert read_vocabulary(directory.vocabulary("genres")) == []
     assert set(read_item_attributes(directory.item_attributes).titles) == {""}
+
+
+def test_a_parquet_catalogue_without_a_row_names_no_item_of_a_prompt(small_scenario, small_folder):
+    columns = {name: pa.array([], pa.string()) for name in ("item_id", "title", "genres", "year")}
+    pq.write_table(pa.table(columns), small_folder / "empty.parquet")
+    write_lines(small_folder / "users.jsonl", [user_answer("ann", 0, 1)])
+    scenario = small_scenario(
+        data__catalogue__path=str(small_folder / "empty.parquet"),
+        knowledge__answers__user=user_source(small_folder, " stars;"),
+    )
+    assert build_examples(scenario)["samples"] == 12
 
 
 def test_two_runs_write_the_same_bytes(small_scenario, small_folder):

@@ -84,6 +84,25 @@ def test_examples_follow_the_order_of_their_numbers():
     assert [example["position"] for example in examples] == [[0], [2], [0]]
 
 
+def test_means_of_a_user_know_nothing_of_the_sizes_of_others_ratings():
+    sequences = sequences_of(
+        interaction_table(
+            *(("a", str(place), rating, place) for place, rating in enumerate([1e17, -1e17, 3.0])),
+            *(
+                ("b", str(place), rating, place)
+                for place, rating in enumerate([4.0, 2.0, 5.0, 3.0])
+            ),
+        )
+    )
+    rows = np.arange(7)
+    columns = ctr_columns(
+        user_columns(sequences), sequences, rows, interactions_alone(sequences, rows), None
+    )
+    (means,) = zip(*(each["user_mean_rating"] for each in decoded(columns.of(rows))), strict=True)
+    expected = np.float32([0, 1e17, 0, 0, 4, 3, 11 / 3])
+    np.testing.assert_array_equal(np.float32(means), expected)
+
+
 def test_a_sampled_negative_shares_everything_but_item_label_and_rating():
     sequences = log()
     candidates = Candidates(rows=np.array([2, SAMPLED, SAMPLED]), items=np.array([2, 4, 3]))

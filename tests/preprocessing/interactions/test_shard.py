@@ -14,8 +14,13 @@ from configs.prompting import Prompts
 from preprocessing import storage
 from preprocessing.interactions.catalogue import catalogue_schema
 from preprocessing.interactions.leak_check import CheckedSource, PromptCheck, SeenPrompt
-from preprocessing.interactions.reading import open_interactions, table_to_bytes
-from preprocessing.interactions.samples import ItemUniverse, user_folds
+from preprocessing.interactions.pipeline import _joined_universe, _universe_of
+from preprocessing.interactions.reading import (
+    open_interactions,
+    table_from_bytes,
+    table_to_bytes,
+)
+from preprocessing.interactions.samples import NUM_POPULATIONS, ItemUniverse, user_folds
 from preprocessing.interactions.sequences import split_interactions
 from preprocessing.interactions.shard import (
     Shard,
@@ -397,6 +402,31 @@ def test_memory_of_the_summary_does_not_grow_with_the_shards(tmp_path: Path) -> 
     # Sixteen shards at once would be five times as much.
     assert items * 160 < few < items * 1_200
     assert most_held_by_arrow(lambda: summary(16)) < 1.5 * few
+
+
+def test_items_of_all_shards_are_added_up_a_few_shards_at_a_time() -> None:
+    ids = [f"item {number:05d}" for number in range(20_000)]
+    counts = np.arange(20_000)[:, np.newaxis] * np.arange(1, NUM_POPULATIONS + 1)
+    halves = [_universe_of(ids[half::2], counts[half::2]) for half in (0, 1)]
+
+    def joined(shards: int) -> pa.Table:
+        tables = [_universe_of(["alone"]), *halves * (shards // 2)]
+        return table_from_bytes(_joined_universe((0, tables)))
+
+    many = joined(16)
+    assert many.column(0).to_pylist() == ["alone", *ids]
+    numbers = np.stack([column.to_numpy() for column in many.columns[1:]], axis=1)
+    np.testing.assert_array_equal(numbers, np.concatenate([0 * counts[:1], counts * 8]))
+    few = most_held_by_arrow(lambda: joined(2))
+    assert (
+        most_held_by_arrow(lambda: joined(16))
+        < 2 * few
+        < most_held_by_arrow(
+            lambda: pa.concat_tables(
+                [table_from_bytes(half) for half in halves * 8]
+            ).combine_chunks()
+        )
+    )
 
 
 def test_the_folder_of_the_summary_may_be_a_url(tmp_path, monkeypatch):

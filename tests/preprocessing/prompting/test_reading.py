@@ -66,7 +66,7 @@ def test_groups_are_read_once_per_entity(tmp_path, scratch):
 
 PROFILES = (
     'user_id,age,job,sex\nann,25-34,"writer\u200b ""X""",F\nbob,,baker,M\ncid,18-24,cid,M\n'
-    "ann,1,2,F\n,3,4,F\n"
+    f"ann,1,2,F\n,3,4,F\n{'d' * 64},18-24,{'d' * 64},F\na<b>c,18-24,a<b>c,F\n"
 )
 
 
@@ -84,9 +84,11 @@ def test_profiles_become_sentences(tmp_path, scratch):
     users = profiles(tmp_path)
     sentence = profile_sentence("The user is a {gender} of {age} and a {job}.", users)
     letters, records = read_profiles(users, open_profiles(users), sentence, scratch)
-    assert records == 5
-    # bob's age is missing; cid's own id stands among the values
-    assert scratch.profiles(["ann", "bob", "cid"]) == {
+    assert records == 7
+    # bob's age is missing; the ids of cid and others, long or not, stand among their values
+    assert scratch.profiles(["ann", "bob", "cid", "d" * 64, "a<b>c"]) == {
+        "d" * 64: "",
+        "a<b>c": "",
         "ann": "The user is a woman of 25-34 and a writer 'X'.",
         "bob": "",
         "cid": "",

@@ -10,7 +10,7 @@ from preprocessing.tables import blocks as lines_module
 from preprocessing.tables import json_lines_format
 from preprocessing.tables.blocks import LineBlock, WantedColumns
 from preprocessing.tables.json_lines_format import parse_json_lines, require_fields
-from preprocessing.tables.values import lists_of, texts_of
+from preprocessing.tables.values import lists_of, numbers_of, texts_of
 from tests.preprocessing.tables.tables_on_disk import text_file
 
 WANTED = WantedColumns(
@@ -111,7 +111,7 @@ def test_a_block_of_like_lines_is_read_as_line_by_line(value, monkeypatch):
     at_once = parse(data, "a")
     monkeypatch.setattr(json_lines_format, "_parse_alike", lambda data, columns: None)
     one_by_one = parse(data, "a")
-    for read in (texts_of, lambda column: lists_of(column, None)):
+    for read in (texts_of, numbers_of, lambda column: lists_of(column, None)):
         assert read(at_once.table["a"]).to_pylist() == read(one_by_one.table["a"]).to_pylist()
     assert at_once.lines.tolist() == one_by_one.lines.tolist() == [1, 2, 3]
 

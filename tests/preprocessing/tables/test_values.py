@@ -207,6 +207,7 @@ def test_lists_of_slices_and_of_several_chunks():
     ("values", "found", "numbers"),
     [
         (["1", " 2.5 ", "", "x", "1e999"], pa.string(), [1.0, 2.5, None, None, math.inf]),
+        (["true", "false", " true ", "yes", ""], pa.string(), [1.0, 0.0, 1.0, None, None]),
         ([1, None], pa.int32(), [1.0, None]),
         ([1.5, math.nan, math.inf], pa.float64(), [1.5, None, math.inf]),
         ([True, False], pa.bool_(), [1.0, 0.0]),
