@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -827,7 +828,14 @@ def _predictions(result: ExperimentResult, backbone: str, arm: str) -> list[Pred
 
 
 def _numbers(part: Part, difference: Difference) -> dict[str, Any]:
+    from trainer.significance import FEWEST_USERS
+
     metric = part.metrics[0]
+    if math.isnan(difference.low):
+        raise CommandError(
+            f"there is no interval of {metric}: fewer than {FEWEST_USERS} test users, or labels of "
+            "one class. Give the study more users"
+        )
     return {
         f"baseline_{metric}": round(difference.baseline, 6),
         f"arm_{metric}": round(difference.candidate, 6),

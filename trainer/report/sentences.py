@@ -102,8 +102,8 @@ def _gains_text(differences: Sequence[tuple[str, Difference]]) -> str:
         )
     return _listed(
         [
-            f"{backbone} {each.baseline:.4f} to {each.candidate:.4f} ({lift_text(each)}, "
-            f"difference [{each.low:+.4f}, {each.high:+.4f}])"
+            f"{backbone} {each.baseline:.4f} to {each.candidate:.4f} "
+            f"({lift_text(each)}, difference {_interval_text(each)})"
             for backbone, each in differences
         ]
     )
@@ -323,7 +323,13 @@ def value_text(value: object) -> str:
 
 def difference_text(difference: Difference) -> str:
     """Difference and interval, e.g. "+0.0119 [+0.0101, +0.0137]"."""
-    return f"{difference.difference:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
+    return f"{difference.difference:+.4f} {_interval_text(difference)}"
+
+
+def _interval_text(difference: Difference) -> str:
+    if math.isnan(difference.low):
+        return "[no interval]"
+    return f"[{difference.low:+.4f}, {difference.high:+.4f}]"
 
 
 def lift_text(difference: Difference) -> str:

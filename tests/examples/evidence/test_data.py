@@ -30,15 +30,15 @@ def test_every_user_has_one_part_and_ratings_follow_each_other_in_time(source, t
     counts = write_variant(source, Variant("all"), tmp_path / "data")
     rows = read_ratings(tmp_path / "data")
     assert counts == {
-        "train": 320,
-        "validation": 40,
-        "test": 40,
+        "train": 960,
+        "validation": 120,
+        "test": 120,
         "users": USERS,
         "films": FILMS,
         "new_films": 0,
     }
     parts = {row["user_id"]: row["part"] for row in rows}
-    assert Counter(parts.values()) == {"train": 32, "validation": 4, "test": 4}
+    assert Counter(parts.values()) == {"train": 96, "validation": 12, "test": 12}
     assert all(parts[row["user_id"]] == row["part"] for row in rows)
     first = [row for row in rows if row["user_id"] == "7"]
     assert [int(row["position"]) for row in first] == list(range(RATINGS))
@@ -69,13 +69,13 @@ def test_a_split_in_time_parts_each_users_ratings_in_their_order(source, tmp_pat
         by_user.setdefault(row["user_id"], {})[int(row["position"])] = row["part"]
     assert len(by_user) == USERS
     assert all(of_user == dict(enumerate(parts)) for of_user in by_user.values())
-    assert (counts["train"], counts["validation"], counts["test"]) == (320, 40, 40)
+    assert (counts["train"], counts["validation"], counts["test"]) == (960, 120, 120)
 
 
 def test_fewer_training_users(source, tmp_path):
     counts = write_variant(source, Variant("users_25", training_users=0.25), tmp_path / "data")
     users = {row["user_id"]: row["part"] for row in read_ratings(tmp_path / "data")}
-    assert Counter(users.values()) == {"train": 8, "validation": 4, "test": 4}
+    assert Counter(users.values()) == {"train": 24, "validation": 12, "test": 12}
     assert counts["train"] == 80 and counts["test"] == 40
 
 

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
+from configs.command_line import CommandError
 from configs.loading import load_scenario
 from examples.evidence.__main__ import main
 from examples.evidence.pages import kernels_text, page_plots, page_text
@@ -33,6 +34,7 @@ from examples.evidence.study import (
     _all_pairs,
     _asked,
     _not_compared,
+    _numbers,
     _over_models,
     _with_measured_before,
     _write_scenario,
@@ -43,6 +45,7 @@ from tests.trainer.synthetic_results import result_of
 from trainer.experiments.grid import arm_scenarios
 from trainer.experiments.results import ExperimentResult, RunResult
 from trainer.predictions import SamplePredictions, compare_predictions
+from trainer.significance import Difference
 
 
 @pytest.mark.parametrize("data", [MOVIELENS_1M, MUSIC, SAMPLE], ids=lambda data: data.config.stem)
@@ -351,6 +354,12 @@ def test_the_frontier_has_lift_by_tokens():
     np.testing.assert_allclose(bars[0].get_ydata(), [0.5, 1.0])
     ends = [segment[:, 1] for segment in bars[2][0].get_segments()]
     np.testing.assert_allclose(ends, [[0.25, 0.75], [0.5, 1.5]])
+
+
+def test_what_has_no_interval_is_no_result() -> None:
+    nothing = Difference(0.8, 0.81, 0.01, math.nan, math.nan)
+    with pytest.raises(CommandError, match="no interval of auc: fewer than 10 test users"):
+        _numbers(PARTS["main"], nothing)
 
 
 def test_a_part_by_the_command(tmp_path, capsys, source):

@@ -11,6 +11,7 @@ from tests.trainer.report.synthetic import helpful_report
 from trainer.experiments.results import CellFailure, Comparison, ExperimentResult
 from trainer.report.inputs import ReportInputs
 from trainer.report.sentences import (
+    difference_text,
     headlines,
     judgement,
     lift_text,
@@ -97,6 +98,14 @@ def test_many_backbones_are_summed_up_in_what_to_quote() -> None:
     assert headlines(report, [])[0].endswith(
         "against 'none': -0.0080 to +0.0120, with an interval above zero for 4 of 6 backbones."
     )
+
+
+def test_without_an_interval_nothing_is_claimed() -> None:
+    few = Difference(0.8, 0.812, 0.012, math.nan, math.nan, math.nan, seed_error=0.0004)
+    assert verdict(few) == "unclear" and difference_text(few) == "+0.0120 [no interval]"
+    best = helpful_report().experiment.best_run("din").knowledge
+    first, *_ = headlines(report_of({("din", best): few}), [])
+    assert "din 0.8000 to 0.8120 (+1.50 %, difference [no interval])" in first
 
 
 def test_a_gain_everywhere_is_the_headline() -> None:
