@@ -76,7 +76,7 @@ def test_fewer_training_users(source, tmp_path):
     counts = write_variant(source, Variant("users_25", training_users=0.25), tmp_path / "data")
     users = {row["user_id"]: row["part"] for row in read_ratings(tmp_path / "data")}
     assert Counter(users.values()) == {"train": 24, "validation": 12, "test": 12}
-    assert counts["train"] == 80 and counts["test"] == 40
+    assert counts["train"] == 240 and counts["test"] == 120
 
 
 def test_versions_of_the_links(source, tmp_path):
