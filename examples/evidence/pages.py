@@ -88,6 +88,7 @@ def page_text(results: Path) -> str:
                 }
                 for model in document["models"]
             ],
+            "trained_twice": _trained_twice(document),
             "others": others,
             "together": document["over_models"],
             "over_models": _over_models(comparisons, document["over_models"]),
@@ -115,6 +116,17 @@ def _means(model: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
         "deviation": stdev(values) if len(values) > 1 else None,
         "means": [mean(model[name]) for name in metrics],
     }
+
+
+def _trained_twice(document: Mapping[str, Any]) -> bool:
+    """Whether a comparison is of models that were trained again for it, on another processor."""
+    first = {(row["backbone"], row["arm"]): row.get("processor", "") for row in document["models"]}
+    return any(
+        row.get("processor", "") != first[row["backbone"], row[side]]
+        for row in document["comparisons"]
+        for side in ("baseline", "arm")
+        if row.get("processor")
+    )
 
 
 def _over_models(

@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
 from configs.command_line import CommandError, say
@@ -48,6 +49,8 @@ _LINKED = ("links", "links_title_genres", "collaborative_title_genres_links")
 
 ALL = "all"
 """Stands for the backbone where several are compared together."""
+PROCESSORS_DIFFER = 0.003
+"""By how much a metric of the same model, with one seed, may differ between processors."""
 USER_LINKS = "_user_links"
 """Ends the name of an arm with user links beside it."""
 
@@ -576,6 +579,7 @@ def _document(
                 "arm": arm,
                 **_numbers(part, difference),
                 "p": round(difference.p_value, 6),
+                "processor": processor,
             }
             for backbone in scenario.experiment.backbones
             for baseline, arm, difference in _differences(request, part, result, backbone)
@@ -588,14 +592,22 @@ def _document(
 def _with_measured_before(
     part: Part, document: Mapping[str, Any], before: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Adds other models that were measured before, and what is known of pairs that are the same."""
+    """Adds other models that were measured before, and what is known of pairs that are the same.
+
+    A model that was measured on another processor, with as good as the same results, stays; it is
+    compared with what it was trained beside.
+    """
     metric = part.metrics[0]
-    models = {(row["backbone"], row["arm"]): row for row in before["models"] + document["models"]}
-    changed = {
-        (row["backbone"], row["arm"])
-        for row in before["models"]
-        if models[row["backbone"], row["arm"]][metric] != row[metric]
-    }
+    models = {(row["backbone"], row["arm"]): row for row in document["models"]}
+    changed = set()
+    for row in before["models"]:
+        cell = row["backbone"], row["arm"]
+        anew = models.get(cell, row)
+        if _rounds_otherwise(row, anew, metric):
+            models[cell] = row
+        elif anew[metric] != row[metric]:
+            changed.add(cell)
+        models.setdefault(cell, row)
     for backbone, arm in sorted(changed):
         say(
             f"{backbone} {arm} has other results than before, so that models that this run did not "
@@ -634,6 +646,13 @@ def _with_measured_before(
         "models": [models[cell] for cell in cells if cell in models],
         "over_models": [of_all[pair] for pair in pairs if pair in of_all],
     }
+
+
+def _rounds_otherwise(before: Mapping[str, Any], anew: Mapping[str, Any], metric: str) -> bool:
+    """Whether it is another processor that results differ by."""
+    if before.get("processor", "") == anew.get("processor", ""):
+        return False
+    return bool(np.allclose(before[metric], anew[metric], rtol=0, atol=PROCESSORS_DIFFER))
 
 
 def _missing(part: Part, models: Sequence[Mapping[str, Any]]) -> list[str]:

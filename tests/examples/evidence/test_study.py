@@ -264,6 +264,20 @@ def test_a_page_names_the_processors_that_are_known(tmp_path: Path):
     ]
     page = page_of("cost", tmp_path, [{"answers": 1, "answer_tokens": 2, **row} for row in models])
     assert "Linux, 2 cores, A (2 of 5 models), B (1 of 5 models). Written by" in page
+    assert "of the first" not in page
+
+
+@pytest.mark.parametrize(("processor", "says"), [("A", False), ("B", True)])
+def test_a_page_says_that_models_were_trained_again(tmp_path: Path, processor: str, says: bool):
+    models = [{"arm": arm, "processor": "A"} for arm in ("none", "hein")]
+    row = interval("hein", 0.01, 0.005, 0.02, covers_seeds=True, p_holm=0.5, processor=processor)
+    page_of("main", tmp_path, models)
+    path = tmp_path / "main.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | {"comparisons": [row]}))
+    page = page_text(path)
+    assert ("A model that was trained on two processors has the AUC of the first." in page) is says
+    assert rows_of(page, "din")[1][-3:] == ["+0.0100 [+0.0050, +0.0200]", "+1.25 %", "0.500"]
 
 
 def test_the_pages_say_what_their_result_files_say(repository_root: Path):
@@ -525,6 +539,27 @@ def test_what_was_compared_with_a_model_that_changed_is_gone(capsys):
     ]
     assert document["over_models"] == []
     assert len(document["models"]) == 6
+
+
+@pytest.mark.parametrize(("auc", "stays"), [(0.8012, True), (0.81, False)], ids=["near", "far"])
+def test_another_processor_adds_comparisons(auc: float, stays: bool):
+    """What only rounds otherwise stays, with what it was compared with."""
+    part = PARTS["main"]
+    before = of_models({("din", "none"): 0.80, ("din", "title_genres"): 0.81}, part)
+    anew = of_models({("din", "none"): auc, ("din", "links"): 0.84}, part)
+    for document in (before, anew):
+        for row in document["models"] + document["comparisons"]:
+            row["processor"] = "A" if document is before else "B"
+    document = _with_measured_before(part, anew, before)
+    titles = ("din none title_genres", "A")
+    assert [
+        (name, row["processor"])
+        for name, row in zip(
+            compared_in(document, "comparisons"), document["comparisons"], strict=True
+        )
+    ] == [*([titles] if stays else []), ("din none links", "B")]
+    none = {"auc": [0.80], "processor": "A"} if stays else {"auc": [auc], "processor": "B"}
+    assert document["models"][0] == {"backbone": "din", "arm": "none", **none}
 
 
 def test_what_a_part_no_longer_has_is_left_out():
