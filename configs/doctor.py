@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from configs.command_line import set_up_tensorflow
+from configs.loading import ConfigurationError
 from configs.prompting import Generation
 
 State = Literal["ok", "warning", "error"]
@@ -24,6 +22,7 @@ _OLDEST_PYTHON = (3, 11)
 _LEAST_MEMORY = 4e9
 _LEAST_DISK = 5e9
 _ENDPOINT_SECONDS = 5.0
+_MOST_BYTES = 16 << 20
 _LIBRARIES = ("tensorflow-recommenders", "apache-beam", "onnxruntime", "optuna", "grpcio")
 _INSTALL = (
     "run 'make setup' and use .venv/bin/python; without the repository, pip install 'reki[all]'"
@@ -158,23 +157,43 @@ def _port(port: int) -> CheckResult:
 
 
 def _endpoint(generation: Generation) -> CheckResult:
-    """Asks an OpenAI-compatible endpoint for its models, which costs nothing."""
-    base = (generation.base_url or "https://api.openai.com/v1").rstrip("/")
-    key = os.environ.get(generation.api_key_variable, "").strip()
-    request = urllib.request.Request(f"{base}/models")
-    if key:
-        request.add_header("Authorization", f"Bearer {key}")
-    fix = "look at generation.base_url, at the server and at the network"
+    """Asks an OpenAI-compatible endpoint for its models, which costs nothing.
+
+    It is called as `generate` calls it, so that what is wrong with address or key is found, and
+    neither shows the key nor sends it elsewhere.
+    """
     try:
-        with urllib.request.urlopen(request, timeout=_ENDPOINT_SECONDS) as answer:
-            models = [str(model["id"]) for model in json.load(answer)["data"]]
-    except urllib.error.HTTPError as error:
-        if error.code in (401, 403):
-            fix = f"set the environment variable {generation.api_key_variable} to a valid key"
-        return CheckResult("endpoint", "error", f"{base}: HTTP {error.code}", fix)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = getattr(error, "reason", error)
-        return CheckResult("endpoint", "error", f"{base}: no list of models ({reason})", fix)
+        from preprocessing.openai_connection import (
+            OPENAI_URL,
+            ApiKey,
+            CallFailed,
+            OpenAIConnection,
+            require_address,
+        )
+    except ImportError as error:
+        return CheckResult("endpoint", "error", f"cannot be asked ({error})", _INSTALL)
+    variable = generation.api_key_variable
+    try:
+        require_address("generation", generation.base_url, variable)
+    except ConfigurationError as error:
+        found, _, fix = str(error).partition("; ")
+        return CheckResult("endpoint", "error", found, fix)
+    base = (generation.base_url or OPENAI_URL).rstrip("/")
+    connection = OpenAIConnection(
+        base, ApiKey.from_environment("generation", variable), _ENDPOINT_SECONDS, _MOST_BYTES
+    )
+    try:
+        models = connection.call(
+            lambda client: client.models.with_raw_response.list(),
+            lambda document: [str(model["id"]) for model in document["data"]],
+        )
+    except CallFailed as failure:
+        fix = "look at generation.base_url, at the server and at the network"
+        if failure.reason in ("http_401", "http_403"):
+            fix = f"set the environment variable {variable} to a valid key"
+        return CheckResult("endpoint", "error", f"{base}: no list of models ({failure})", fix)
+    finally:
+        connection.close()
     if generation.model and generation.model not in models:
         fix = f"set generation.model to one of {', '.join(models[:5]) or 'its models'}"
         return CheckResult("endpoint", "warning", f"{base} has no model {generation.model}", fix)

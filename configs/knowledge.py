@@ -8,7 +8,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from configs.section import Role, Section, TakesEffect, file_names, named_once, split_names
+from configs.section import (
+    EnvironmentVariable,
+    Role,
+    Section,
+    TakesEffect,
+    file_names,
+    named_once,
+    split_names,
+)
 
 Seen = Literal["first_interactions", "training"]
 """What an LLM saw of the users' interactions, see `SourceAnswers.seen`."""
@@ -344,7 +352,7 @@ class Encoder(Section):
     base_url: Annotated[str | None, IF_ENDPOINT] = Field(
         None, description="endpoint: address, e.g. http://localhost:8000/v1; OpenAI if empty"
     )
-    api_key_variable: Annotated[str, IF_ENDPOINT, Role.NO_RECORDS] = Field(
+    api_key_variable: Annotated[EnvironmentVariable, IF_ENDPOINT, Role.NO_RECORDS] = Field(
         "OPENAI_API_KEY", description="endpoint: environment variable that holds the key"
     )
     cache: Annotated[str | None, Role.NO_RECORDS] = Field(

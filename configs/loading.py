@@ -23,7 +23,7 @@ from configs.effects import (
     without,
 )
 from configs.scenario import Scenario
-from configs.section import Section
+from configs.section import SECRET, Section
 
 AnySection = typing.TypeVar("AnySection", bound=Section)
 
@@ -508,6 +508,7 @@ def _explain(
             shown = (
                 f" Received: {_shortened(repr(received))}"
                 if isinstance(received, (str, int, float, list, tuple))
+                and problem["type"] != SECRET
                 else ""
             )
             nearest = did_you_mean(str(received), choices)

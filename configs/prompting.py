@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from configs.section import Metavar, Section
+from configs.section import EnvironmentVariable, Metavar, Section
 
 
 class Generation(Section):
@@ -21,7 +21,7 @@ class Generation(Section):
     base_url: Annotated[str | None, Metavar("URL")] = Field(
         None, description="address of the endpoint, e.g. http://localhost:8000/v1; OpenAI if empty"
     )
-    api_key_variable: str = Field(
+    api_key_variable: EnvironmentVariable = Field(
         "OPENAI_API_KEY", description="environment variable that holds the key; never the key"
     )
     model: str | None = Field(

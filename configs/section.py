@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 
 class Section(BaseModel):
@@ -30,6 +32,23 @@ class Section(BaseModel):
                 named = f"{path}: " if path else ""
                 raise ValueError(f"{named}expected a finite number")
         return value
+
+
+SECRET = "secret"
+"""Type of the errors whose input is not shown."""
+
+
+def _variable_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise PydanticCustomError(
+            SECRET,
+            "expected the name of an environment variable (letters, digits and _), never the key",
+        )
+    return name
+
+
+EnvironmentVariable = Annotated[str, AfterValidator(_variable_name)]
+"""Names where a secret is; a secret that stands there by mistake is refused and not shown."""
 
 
 @dataclass(frozen=True)

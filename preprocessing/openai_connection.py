@@ -247,8 +247,8 @@ def _any_writing_of(character: str) -> str:
     code = ord(character)
     plain, as_html = re.escape(character), re.escape(html.escape(character))
     return (
-        rf"(?:\\{{0,3}}{plain}|{as_html}|(?i:%(?:25)?{code:02x}|\\+(?:u00|x){code:02x}"
-        rf"|&#0*{code};|&#x0*{code:x};))"
+        rf"(?:\\{{0,3}}{plain}|{as_html}|(?i:%(?:25)?{code:02x}|\\{{1,8}}(?:u00|x){code:02x}"
+        rf"|&#0{{0,7}}{code};|&#x0{{0,7}}{code:x};))"
     )
 
 
@@ -266,9 +266,9 @@ def _encodings(value: str) -> set[str]:
     return patterns
 
 
-_OPENAI_URL = "https://api.openai.com/v1"
+OPENAI_URL = "https://api.openai.com/v1"
 _NO_KEY = "none"
-FORBIDDEN, TIMEOUT = "http_403", "timeout"
+FORBIDDEN, MALFORMED, TIMEOUT = "http_403", "malformed_response", "timeout"
 """Reasons of failed calls."""
 _NEEDS_A_PERSON = {
     401: "the key is wrong or missing",
@@ -312,7 +312,7 @@ class OpenAIConnection:
         self._timeout_seconds = timeout_seconds
         self._stop = stop or threading.Event()
         self._client = openai.OpenAI(
-            base_url=base_url or _OPENAI_URL,
+            base_url=base_url or OPENAI_URL,
             api_key=api_key.value if api_key else _NO_KEY,
             timeout=timeout_seconds,
             max_retries=0,
@@ -389,7 +389,7 @@ class OpenAIConnection:
         # the failure of its call alone.
         except Exception as error:
             detail = self._without_key(str(error) or type(error).__name__)
-            raise TransientFailure("malformed_response", detail) from None
+            raise TransientFailure(MALFORMED, detail) from None
 
     def _timeout(self) -> TransientFailure:
         return TransientFailure(TIMEOUT, f"no response within {self._timeout_seconds:g} s")

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from configs.command_line import CommandError, say
 from configs.progress import progress
 from configs.training import Training
-from trainer.distribution import Distribution
+from trainer.distribution import LOSSES, Distribution
 from trainer.metrics import AnyMetrics, flat_metrics
 from trainer.model_kinds import NotFiniteError
 from trainer.predictions import Predictions
@@ -480,11 +480,13 @@ class _Steps(tf.keras.callbacks.Callback):
         self._saved = first_step
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Notes the loss of a step, or of the last one of several that ran in one call."""
+        """Notes the loss of a step, of the last one of several in one call, or a mean of some."""
         state = self._state
         state.step = self._first_step + batch + 1
-        state.loss_sum += float((logs or {})["loss"])
-        state.losses += 1
+        told = logs or {}
+        count = int(told.get(LOSSES, 1))
+        state.loss_sum += count * float(told["loss"])
+        state.losses += count
         if state.step - self._saved >= self._checkpoint_steps:
             self._saved = state.step
             self._clock.take()

@@ -207,7 +207,7 @@ def _shown_titles(prompt: str | None) -> dict[int, str]:
     }
 
 
-_YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
+_YEAR = re.compile(r"\((\d{4})\)\s*$")
 
 
 def title_words(title: str) -> tuple[str, ...]:

@@ -76,6 +76,7 @@ RECORD_REASONS: Mapping[str, str] = {
 
 GENERATION_REASONS: Mapping[str, str] = {
     "duplicate_custom_id": "the prompt file has this custom_id already",
+    "other_schema": "a prompt of the same text wants another JSON schema; the text must say which",
     "schema_mismatch": "the LLM's answer has another shape than generation.json_schema asks for",
     "timeout": "no response in time, however often it was tried",
     "connection_failed": "no connection to the endpoint, however often it was tried",
@@ -131,7 +132,8 @@ def meaning_of(reason: str) -> str | None:
 
 
 _BYTES_PER_BATCH = 4 << 20
-_CODE_FENCE = re.compile(r"^\s*```[a-z]*\s*|\s*```\s*$")
+_CODE_FENCE = "```"
+_CODE_FENCE_BEGINS = re.compile(r"```[a-z]*")
 _MOST_INTERACTIONS = (1 << 31) - 1
 _DEEPEST_OBJECT = 32
 _LARGEST_NUMBER = 1 << 63
@@ -405,8 +407,11 @@ def json_value(text: str) -> object:
     Raises:
       ValueError: it is something else.
     """
+    text = text.strip()
+    fence = _CODE_FENCE_BEGINS.match(text)
+    inside = text[fence.end() :] if fence else text
     try:
-        return json.loads(_CODE_FENCE.sub("", text), parse_constant=refuse_json_constant)
+        return json.loads(inside.removesuffix(_CODE_FENCE), parse_constant=refuse_json_constant)
     except RecursionError as error:
         raise ValueError(str(error)) from error
 

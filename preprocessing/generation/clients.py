@@ -85,7 +85,7 @@ def open_client(
     prices = Prices(settings.price_input, settings.price_output)
     budget = Budget(settings.budget_tokens, settings.budget_usd, prices)
     if settings.client == "replay":
-        yield ReplayClient(files.replay, parameters.model)
+        yield ReplayClient(files.replay, parameters.model, parameters.schema is not None)
     elif settings.client == "batch-file" and files.read_batch:
         yield BatchResultClient(files.read_batch, budget)
     elif settings.client == "batch-file":

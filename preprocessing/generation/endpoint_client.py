@@ -29,6 +29,7 @@ from preprocessing.generation.client import (
 )
 from preprocessing.openai_connection import (
     FORBIDDEN,
+    MALFORMED,
     TIMEOUT,
     ApiKey,
     CallFailed,
@@ -89,11 +90,10 @@ def _read(completion: object, prompt_tokens_estimate: int) -> ChatResponse:
         return response_of(completion, prompt_tokens_estimate)
     except RejectedAnswer as error:
         failed = error.reason == FAILED_REQUEST
-        raise TransientFailure(
-            FAILED_REQUEST if failed else "malformed_response", error.detail
-        ) from None
+        raise TransientFailure(FAILED_REQUEST if failed else MALFORMED, error.detail) from None
 
 
+_MAY_BE_BILLED = (TIMEOUT, MALFORMED)
 _STOP_CHECK_SECONDS = 1.0
 _REFUSALS_OF_A_KEY = 3
 """Refused prompts after which it is the key, where nothing was ever answered."""
@@ -249,11 +249,11 @@ class _Run:
         return response, retries
 
     def _call_once(self, request: ChatRequest) -> ChatResponse:
-        """Calls; one that times out may be billed all the same, and counts with the most."""
+        """Calls; without a readable response in time it may be billed, and counts with the most."""
         try:
             return self._client.complete(request)
         except TransientFailure as failure:
-            if failure.reason != TIMEOUT:
+            if failure.reason not in _MAY_BE_BILLED:
                 raise
             budget = self._client.budget
             budget.spend(self._client.parameters.most_usage(request))
@@ -280,7 +280,7 @@ class _Run:
                 raise
             except Exception as error:
                 detail = f"{type(error).__name__}: {error}"
-                self._fail(request, CallFailed("malformed_response", detail))
+                self._fail(request, CallFailed(MALFORMED, detail))
                 continue
             self._report.retries += retries
             self._failures_in_a_row = 0

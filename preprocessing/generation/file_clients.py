@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from typing_extensions import override
 
@@ -222,14 +222,21 @@ class ReplayClient(AnswerClient):
     Attributes:
       paths: answer files (.jsonl or .jsonl.gz).
       model: answers of this model only, or to requests for it; ANY_MODEL for all.
+      structured: whether prompts without a schema of their own want JSON, too.
     """
 
     paths: tuple[str, ...]
     model: str
+    structured: bool
 
     @override
     def answer(self, pending: Iterator[ChatRequest], store: AnswerStore) -> ClientReport:
-        estimates = {request.prompt_sha256: estimated_tokens(request.prompt) for request in pending}
+        needed = {
+            request.prompt_sha256: _Needed(
+                estimated_tokens(request.prompt), self.structured or request.schema is not None
+            )
+            for request in pending
+        }
         report = ClientReport()
         counts = {"read": 0, "taken": 0, "not_needed": 0, "rejected": 0}
         for path in self.paths:
@@ -238,7 +245,7 @@ class ReplayClient(AnswerClient):
                 for number, line in lines:
                     counts["read"] += 1
                     try:
-                        sha, response, asked_model = _read_answer(json_object(line), estimates)
+                        sha, response, asked_model = _read_answer(json_object(line), needed)
                     except RejectedAnswer as error:
                         counts["rejected"] += 1
                         report.dead_letters.append(
@@ -246,7 +253,7 @@ class ReplayClient(AnswerClient):
                         )
                         continue
                     wanted = self.model in (ANY_MODEL, response.answered_by, asked_model)
-                    if wanted and estimates.pop(sha, None) is not None:
+                    if wanted and needed.pop(sha, None) is not None:
                         taken[sha] = response
                         counts["taken"] += 1
                     else:
@@ -256,8 +263,15 @@ class ReplayClient(AnswerClient):
         return report
 
 
+class _Needed(NamedTuple):
+    """A prompt without an answer: its tokens, estimated, and whether it wants JSON."""
+
+    tokens: int
+    structured: bool
+
+
 def _read_answer(
-    record: Mapping[str, object], estimates: Mapping[str, int]
+    record: Mapping[str, object], needed: Mapping[str, _Needed]
 ) -> tuple[str, ChatResponse, str | None]:
     """Prompt hash, response and asked model of an answer record."""
     answer = answer_of(record, source=None, extraction=None)
@@ -265,9 +279,11 @@ def _read_answer(
         sha = text_field(record, "prompt_sha256").lower()
     else:
         sha = prompt_sha256(answer.prompt)
-    factors = answer.factors
-    text = answer.text if factors is None else json.dumps(factors, ensure_ascii=False)
-    estimate = Usage(estimates.get(sha, 0), estimated_tokens(text), estimated=True)
+    prompt = needed.get(sha, _Needed(0, structured=False))
+    text = answer.text
+    if answer.factors is not None and prompt.structured:
+        text = json.dumps(answer.factors, ensure_ascii=False)
+    estimate = Usage(prompt.tokens, estimated_tokens(text), estimated=True)
     response = ChatResponse(
         text=text,
         finish_reason=answer.finish_reason,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from configs.command_line import CommandError, RejectedInput, say
 from configs.prompting import Generation
+from preprocessing.answers.completion import Usage
 from preprocessing.answers.names import told_names
 from preprocessing.answers.record import meaning_of
 from preprocessing.generation.answer_store import Acceptance, AnswerStore, Rejection
@@ -92,6 +94,14 @@ class GenerateStep:
         """Says what a run would do and at most cost; writes nothing."""
         with AnswerStore(self._store_path, self._parameters, read_only=True) as store:
             work = self._survey(store)
+        if self._files.replay or self._files.read_batch:
+            wanted = work.waiting if self._files.read_batch else work.calls
+            say(
+                f"would look for {wanted} answers to {work.prompts} prompts in "
+                "the files that are named, and ask nobody"
+            )
+            work = replace(work, calls=0, prompt_tokens=0, most_usage=Usage(0, 0, estimated=True))
+            return self._planned(work)
         most = work.most_usage
         cost = self._prices.cost(most.prompt_tokens, most.completion_tokens)
         say(
@@ -100,6 +110,10 @@ class GenerateStep:
             f"{most.completion_tokens:,} answer tokens"
             f"{'' if cost is None else f', at most ${cost:.2f}'}"
         )
+        return self._planned(work)
+
+    def _planned(self, work: Survey) -> dict[str, Any]:
+        most = work.most_usage
         return {
             "dry_run": True,
             "read": work.prompts + work.dead_letters,
@@ -109,7 +123,7 @@ class GenerateStep:
             "calls": work.calls,
             "prompt_tokens_estimate": work.prompt_tokens,
             "completion_tokens_at_most": most.completion_tokens,
-            "cost_usd_at_most": cost,
+            "cost_usd_at_most": self._prices.cost(most.prompt_tokens, most.completion_tokens),
         }
 
     def run(self, strict: bool) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -95,17 +96,25 @@ _Entry = tuple[Prompt, AnswerSchema | None] | DeadLetter
 
 
 def _with_schemas(path: str) -> Iterator[_Entry]:
+    first: dict[str, tuple[int, str]] = {}
     for entry in read_prompts(path):
         if not isinstance(entry, Prompt):
             yield entry
-        elif entry.json_schema is None:
-            yield entry, None
+            continue
+        try:
+            schema = None if entry.json_schema is None else answer_schema(entry.json_schema)
+        except ValueError as error:
+            detail = f"field '{JSON_SCHEMA}': {error}"
+            yield dead_letter(path, entry.line, "wrong_type", detail)
+            continue
+        # Answers are kept by the text alone.
+        form = sys.intern(json.dumps(entry.json_schema, sort_keys=True))
+        line, earlier = first.setdefault(entry.sha256, (entry.line, form))
+        if form == earlier:
+            yield entry, schema
         else:
-            try:
-                yield entry, answer_schema(entry.json_schema)
-            except ValueError as error:
-                detail = f"field '{JSON_SCHEMA}': {error}"
-                yield dead_letter(path, entry.line, "wrong_type", detail)
+            detail = f"field '{JSON_SCHEMA}': line {line} has the same text with another"
+            yield dead_letter(path, entry.line, "other_schema", detail)
 
 
 def pending_requests(

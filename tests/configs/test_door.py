@@ -16,6 +16,7 @@ import configs.doctor
 from configs.__main__ import main
 from configs.completion import SHELLS
 from configs.loading import load_section
+from configs.prompting import Generation
 from configs.scenario import Scenario
 from configs.schema import editor_schema
 from tests.waiting import LONGEST_SECONDS
@@ -107,6 +108,47 @@ def test_doctor_tells_what_is_there_and_what_to_do(
     assert "to be repaired first: endpoint" in err and json.loads(out)["findings"]
     code, _, err = run(capsys, *words, "generation.base_url=http://127.0.0.1:1/v1")
     assert code == 1 and "no list of models" in err and "look at generation.base_url" in err
+
+
+@pytest.mark.parametrize(
+    ("key", "address", "says"),
+    [
+        ("hidden", "http://me:hidden@{}", "generation.base_url: must not hold a password"),
+        ("hidden", "http://{}?key=hidden", "generation.base_url: must not hold a password"),
+        ("hidden", "http://{}/my v1", "generation.base_url: is no address; write one such as"),
+        ("hidden\nhidden", "http://{}", "has white space, control or non-ASCII characters"),
+        ("hidden-key", "http://{}/moved", "the address has moved to http://localhost:"),
+        ("hidden-key", "http://{}/odd", "no list of models (malformed_response: "),
+    ],
+    ids=["password", "query", "no address", "two keys", "redirection", "no JSON"],
+)
+def test_doctor_shows_a_key_to_nobody(
+    key: str, address: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    monkeypatch.setattr(configs.doctor, "_ENDPOINT_SECONDS", LONGEST_SECONDS)
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802
+            asked.append(self.path)
+            self.send_response(302 if "moved" in self.path else 200)
+            self.send_header("Location", f"http://localhost:{self.server.server_port}/models")
+            self.end_headers()
+            self.wfile.write(b"Bearer hidden-key")
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"127.0.0.1:{server.server_port}"
+        settings = Generation(base_url=address.format(place), model="small")
+        found = configs.doctor._endpoint(settings)
+        server.shutdown()
+    assert found.state == "error" and says in f"{found.found}; {found.fix}"
+    assert "hidden" not in f"{found}"
+    assert len(asked) == (1 if key == "hidden-key" else 0)
 
 
 def test_doctor_finds_what_is_missing(

@@ -118,6 +118,15 @@ def test_a_wrong_override_is_explained(small_file: Path, override: str, message:
         load_scenario(small_file, [override])
 
 
+@pytest.mark.parametrize("section", ["generation", "knowledge.encoder"])
+def test_a_key_in_place_of_its_variable_is_refused_and_not_shown(
+    small_file: Path, section: str
+) -> None:
+    with pytest.raises(ConfigurationError, match="expected the name of an environment") as caught:
+        load_scenario(small_file, [f"{section}.api_key_variable=sk-hidden"])
+    assert "hidden" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

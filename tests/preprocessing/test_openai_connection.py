@@ -112,6 +112,14 @@ def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(address, monkeyp
         assert "secr" not in str(raised.value)
 
 
+@pytest.mark.parametrize("run", ["\\", "&#0", "&#x0", "%25"])
+def test_a_key_is_looked_for_in_one_pass(run):
+    """A search that begins anew at each character of a run of them would take hours."""
+    text = run * 300_000
+    key = ApiKey("sk-proj-secret")
+    assert key.cut_out_of(f"{text} sk-proj-secret {text}") == f"{text} [key] {text}"
+
+
 def test_white_space_around_a_key_is_none_of_it(monkeypatch):
     monkeypatch.setenv("TOY_KEY", "  sk-secret\r\n")
     key = ApiKey.from_environment(SECTION, "TOY_KEY")

@@ -8,12 +8,12 @@ import tensorflow as tf
 
 from configs.loading import ConfigurationError
 from configs.training import Training
-from trainer.distribution.base import LOST_PROCESS, Distribution, mirrored_devices
+from trainer.distribution.base import LOSSES, LOST_PROCESS, Distribution, mirrored_devices
 from trainer.distribution.cluster import cluster_of
 from trainer.distribution.processes import multi_worker, parameter_servers
 from trainer.training_input import Worker
 
-__all__ = ["LOST_PROCESS", "Distribution", "distribution_of"]
+__all__ = ["LOSSES", "LOST_PROCESS", "Distribution", "distribution_of"]
 
 
 def distribution_of(training: Training) -> Distribution:

@@ -15,6 +15,8 @@ import tensorflow_recommenders as tfrs
 from configs.loading import ConfigurationError
 from trainer.training_input import TrainingInput, Worker
 
+LOSSES = "losses"
+"""Of how many steps the loss that callbacks are told is the mean; one where it is not told."""
 LOST_PROCESS = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,

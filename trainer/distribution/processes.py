@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from configs.command_line import CommandError, say
 from configs.loading import ConfigurationError
-from trainer.distribution.base import LOST_PROCESS, Distribution
+from trainer.distribution.base import LOSSES, LOST_PROCESS, Distribution
 from trainer.distribution.cluster import SERVER, WORKER, Cluster
 from trainer.run_folder import RunFolder
 from trainer.training_input import TrainingInput, Worker
@@ -104,7 +104,7 @@ def serve_chief(cluster: Cluster, folder: RunFolder) -> None:
       folder: of the run that the chief trains.
 
     Raises:
-      CommandError: the chief is gone and has left an unfinished run.
+      CommandError: the chief is gone, and there is no finished run of it.
     """
     server = tf.distribute.Server(
         tf.train.ClusterSpec({job: list(addresses) for job, addresses in cluster.tasks.items()}),
@@ -120,10 +120,11 @@ def serve_chief(cluster: Cluster, folder: RunFolder) -> None:
         time.sleep(_ASK_SECONDS)
         if _is_reachable(cluster.chief):
             seen = time.monotonic()
-    if folder.unfinished.exists():
+    if folder.unfinished.exists() or not folder.is_complete:
         raise CommandError(
-            f"{cluster.name}: the chief at {cluster.chief} is gone and has not finished; start all "
-            "processes again: training goes on from its last checkpoint"
+            f"{cluster.name}: the chief at {cluster.chief} is gone and has not finished (no run in "
+            f"{folder.path}, which all processes must see); start all processes again: training "
+            "goes on from its last checkpoint"
         )
     say(f"{cluster.name}: the chief has ended")
 
@@ -231,8 +232,9 @@ class ParameterServers(Distribution):
                 coordinator.join()
                 losses = [float(result.fetch()["loss"]) for result in handed_out]
                 handed_out.clear()
+                told = {"loss": sum(losses) / len(losses), LOSSES: len(losses)}
                 for callback in callbacks:
-                    callback.on_train_batch_end(count - 1, {"loss": sum(losses) / len(losses)})
+                    callback.on_train_batch_end(count - 1, told)
 
 
 def parameter_servers(cluster: Cluster) -> ParameterServers:

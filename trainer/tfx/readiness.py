@@ -89,15 +89,17 @@ def require_ready(scenario: Scenario) -> None:
     """Checks the kind of model, the work directory, and whether TFX is there.
 
     Raises:
-      ConfigurationError: the model is no ranking model, there is no such model, or the data was
-        built from other files than the scenario names.
+      ConfigurationError: the model is no ranking model, there is no such model, its training
+        would need several processes, knowledge is missing, or the data was built from other files
+        than the scenario names.
       preprocessing.records.contract.DamagedRecords: examples are missing or damaged.
       FileNotFoundError: a step of preprocessing has not been run.
       CommandError: TFX is not installed.
     """
     from preprocessing.records.tfrecord_file import check_intact
+    from trainer.distribution.cluster import require_one_process
     from trainer.evaluation.runs import kind_of
-    from trainer.tables import data_fingerprint, require_named_inputs
+    from trainer.tables import data_fingerprint, require_knowledge, require_named_inputs
 
     kind = kind_of(scenario)
     if kind != CTR:
@@ -106,6 +108,8 @@ def require_ready(scenario: Scenario) -> None:
             "pipeline judges by AUC over single candidates; take a ranking model such as din, or "
             "use 'python -m trainer train'"
         )
+    require_one_process(scenario.training, "TFX's Trainer runs")
+    require_knowledge(scenario)
     examples = WorkDirectory(scenario.work_dir).examples
     for part in PARTS:
         for shard in examples.shards(part):

@@ -199,8 +199,11 @@ def test_factors_stand_in_the_record_or_in_the_answer():
     generated = Answer("item", "1", "individual", "genre: Neo-noir.", factors=FACTORS)
     assert factor_text(generated, "genre") == "Neo-noir."
     assert factor_text(written(json.dumps(FACTORS)), "mood/tone") == " Bleak "
-    fenced = f"```json\n{json.dumps(FACTORS)}\n```"
-    assert factor_text(written(fenced), "mood/tone") == " Bleak "
+    gap = "\n" * 300_000
+    for fenced in (f"```json\n{json.dumps(FACTORS)}\n```", f"{gap}```{json.dumps(FACTORS)}{gap}"):
+        assert factor_text(written(fenced), "mood/tone") == " Bleak "
+    within = json.dumps(FACTORS).replace('["Ford"]', f"[{gap}]")
+    assert factor_text(written(within), "genre") == "Neo-noir."
 
 
 @pytest.mark.parametrize(

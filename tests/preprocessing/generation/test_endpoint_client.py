@@ -160,13 +160,14 @@ def test_the_budget_waits_for_calls_in_flight_before_it_stops(run):
     assert report.calls == len(answers) == 8  # 40 spent: 25 more would exceed 60
 
 
-def test_calls_that_time_out_are_paid_from_the_budget(run):
+@pytest.mark.parametrize("reason", ["timeout", "malformed_response"])
+def test_calls_without_a_response_are_paid_from_the_budget(run, reason):
     """6 prompt tokens and 20 answer tokens each: 60 has room for two calls, not for three."""
     calls: list[str] = []
 
     def complete(request: ChatRequest) -> ChatResponse:
         calls.append(request.prompt)
-        raise TransientFailure("timeout", "no response within 5 s")
+        raise TransientFailure(reason, "nothing to read")
 
     texts = [f"{n:08d}" for n in range(9)]
     report, answers = run(complete, texts, tokens=60, retries=5, concurrency=1)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 
@@ -243,6 +244,39 @@ def test_dry_run_calls_and_writes_nothing(capsys, prompt_file, tmp_path):
     # Alien is 2 tokens, Brazil 2, and 4 for each message. An answer that is no use is asked twice.
     assert (result["calls"], result["prompt_tokens_estimate"]) == (2, 12)
     assert result["cost_usd_at_most"] == pytest.approx(64 / 1e6) and "at most 40" in err
+
+
+@pytest.mark.parametrize(
+    ("client", "option"), [("replay", "--replay"), ("batch-file", "--read-batch")]
+)
+def test_files_of_answers_cost_nothing(client, option, capsys, prompt_file, tmp_path):
+    (tmp_path / "answers.jsonl").write_text("")
+    prompts = prompt_file(["Alien", "Brazil", "Alien"])
+    words = ["--client", client, "--model", "m", "--price-input", "1", "--price-output", "1"]
+    if client == "batch-file":
+        generate(capsys, prompts, tmp_path / "out", *words)
+    words += [option, str(tmp_path / "answers.jsonl"), "--dry-run"]
+    code, result, err = generate(capsys, prompts, tmp_path / "out", *words)
+    assert (code, result["calls"], result["cost_usd_at_most"]) == (0, 0, 0)
+    assert "would look for 2 answers to 3 prompts in the files" in err and "at most" not in err
+
+
+def test_prompts_of_one_text_have_one_form(capsys, prompt_file, tmp_path):
+    """The first one's; an answer to it is none to another question."""
+    path = Path(prompt_file(["Heat?"] * 4))
+    lines = read_lines(path)
+    for line, factor in zip(lines, ("genre", "mood", None, "genre"), strict=True):
+        if factor is not None:
+            properties = {factor: {"type": "string"}}
+            line["json_schema"] = {"type": "object", "properties": properties}
+    path.write_text("\n".join(map(json.dumps, lines)))
+    with chat_server(lambda call: completion('{"genre": "drama"}')) as server:
+        code, summary, _ = generate(capsys, str(path), tmp_path / "out", *endpoint(server))
+    assert (code, summary["answered"], summary["calls"]) == (0, 2, 1)
+    assert summary["rejected_by_reason"] == {"other_schema": 2}
+    letters = read_lines(tmp_path / "out" / "dead_letters.jsonl")
+    assert [letter["line"] for letter in letters] == [2, 3]
+    assert all("line 1 has the same text with another" in letter["detail"] for letter in letters)
 
 
 def test_batch_files_there_and_back(capsys, prompt_file, tmp_path):

@@ -11,9 +11,11 @@ from tests.trainer.distribution.processes import Processes
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("job", "has_finished"), [("worker", True), ("ps", False)])
+@pytest.mark.parametrize(
+    ("job", "left"), [("worker", "run/metrics.json"), ("ps", ".run.unfinished/x"), ("worker", "x")]
+)
 def test_a_server_ends_after_its_chief(
-    job: str, has_finished: bool, tmp_path: Path, repository_root: Path
+    job: str, left: str, tmp_path: Path, repository_root: Path
 ) -> None:
     run = tmp_path / "run"
     with free_ports(2) as ports:
@@ -30,11 +32,12 @@ def test_a_server_ends_after_its_chief(
             {"cluster": cluster, "task": {"type": job, "index": 0}},
         )
         chief.accept()
-        if not has_finished:
-            run.with_name(".run.unfinished").mkdir()
+        (tmp_path / left).parent.mkdir(exist_ok=True)
+        (tmp_path / left).write_text("{}")
         chief.close()
         code, message = process.wait()
     assert f"{job} 0: serves at grpc://{own}" in message
+    has_finished = left == "run/metrics.json"
     assert code == (0 if has_finished else 1)
-    ending = "has ended" if has_finished else "is gone and has not finished; start all processes"
+    ending = "has ended" if has_finished else "is gone and has not finished (no run in"
     assert f"{job} 0: the chief" in message and ending in message

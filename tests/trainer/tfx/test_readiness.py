@@ -28,6 +28,12 @@ def test_models_without_auc_over_candidates_are_refused(backbone: str, kind: str
         require_ready(tiny_scenario(model__backbone=backbone))
 
 
+def test_a_training_in_several_processes_is_refused_before_anything_is_read() -> None:
+    scenario = tiny_scenario(training__distribution="multi_worker", work_dir="nowhere")
+    with pytest.raises(ConfigurationError, match="'multi_worker': TFX's Trainer runs one process"):
+        require_ready(scenario)
+
+
 def test_a_missing_work_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(DamagedRecords, match=f"{tmp_path}.*python -m preprocessing all"):
         require_ready(tiny_scenario(work_dir=str(tmp_path / "nowhere")))
@@ -37,7 +43,7 @@ def test_knowledge_that_is_not_there_is_named(tmp_path: Path) -> None:
     scenario = copied_scenario(tmp_path)
     folder = WorkDirectory(scenario.work_dir).knowledge("user").path
     shutil.rmtree(folder)
-    with pytest.raises(FileNotFoundError, match=str(folder)):
+    with pytest.raises(ConfigurationError, match="user.*python -m preprocessing"):
         require_ready(scenario)
 
 
