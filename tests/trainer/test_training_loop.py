@@ -20,6 +20,7 @@ from tests.runs import shared_store
 from tests.scenarios import tiny_scenario
 from tests.trainer.toy_training import WIDTH, ToyModel, toy_examples, toy_model, values_of
 from trainer import training_loop
+from trainer.distribution import LOSSES, Distribution
 from trainer.model_kinds import NotFiniteError
 from trainer.predictions import SamplePredictions
 from trainer.training import train
@@ -207,6 +208,29 @@ def test_rows_say_what_happened_in_every_epoch(
     assert len(losses.of_steps) == 2 * noted
     assert int(run.model.optimizer.iterations) == 2 * STEPS
     assert 0 <= state.rows[0]["seconds"] <= state.rows[1]["seconds"]
+
+
+def test_a_mean_of_several_losses_counts_as_often(tmp_path: Path) -> None:
+    class InRounds(Distribution):
+        def fit(
+            self, model: object, examples: object, epoch: int, steps: object, callbacks: Sequence
+        ) -> None:
+            for callback in callbacks:
+                callback.set_model(model)
+                callback.on_train_batch_end(3, {"loss": 1.0, LOSSES: 4})
+                callback.on_train_batch_end(4, {"loss": 0.0, LOSSES: 1})
+
+    run = Run(tmp_path)
+    loop = TrainingLoop(
+        run.model,
+        Training(epochs=1),
+        MemoryInput(run.examples, 8, seed=1),
+        run.validate,
+        run.checkpoints,
+        InRounds(),
+    )
+    (row,) = loop.run().rows
+    assert row["train_loss"] == pytest.approx(4 / 5)
 
 
 @pytest.mark.parametrize(
