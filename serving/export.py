@@ -181,7 +181,7 @@ def _write_version(
         samples = draw_samples(scenario, model, options.proof_samples)
         asked = samples, expected_scores(model, samples)
     performance = None
-    if options.card_part is not None:
+    if options.card_part != "none":
         from serving.model_card.card import measure
 
         performance = measure(scenario, model, options.card_part, options.card_rows)

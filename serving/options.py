@@ -18,7 +18,7 @@ DEFAULT_CARD_ROWS = 200_000
 """What intervals of 1,000 resamples take seconds for."""
 
 ProofExtent = Literal["full", "quick", "none"]
-CardPart = Literal["validation", "test"]
+CardPart = Literal["validation", "test", "none"]
 
 GRPC_SCHEMES = ("grpc", "grpcs")
 ALL_SCHEMES = (*GRPC_SCHEMES, "http", "https")
@@ -67,12 +67,12 @@ class ExportOptions(Section):
     proof_samples: Annotated[int, TakesEffect(".proof", unless=("none",))] = Field(
         DEFAULT_PROOF_SAMPLES, ge=1, description="validation examples that are asked"
     )
-    card_part: CardPart | None = Field(
+    card_part: CardPart = Field(
         "validation",
         description="part that the model card's metrics are of; test is to be read once, for the "
-        "final model; no card is written if empty",
+        "final model; none: no card is written",
     )
-    card_rows: int = Field(
+    card_rows: Annotated[int, TakesEffect(".card_part", unless=("none",))] = Field(
         DEFAULT_CARD_ROWS, ge=1, description="samples that these metrics are made from, at most"
     )
 
@@ -352,6 +352,13 @@ class LoadTestOptions(Schedule, RequestOptions):
     )
     highest_rate: Annotated[float, Metavar("R"), TakesEffect(".find_limit", unless=(None,))] = (
         Field(2000.0, gt=0, description="--find-limit does not try more")
+    )
+    positive_rating: Annotated[
+        float | None, Metavar("R"), TakesEffect(".requests", unless=(None,))
+    ] = Field(
+        None,
+        description="with --requests: a rating of at least this counts as liked, where a request "
+        "leaves user_share_liked out; what the model was trained with, if left out",
     )
     requests: Annotated[str | None, Metavar("FILE.jsonl"), OneOf("source")] = Field(
         None, description="requests as `predict` takes them, one JSON object a line"

@@ -27,7 +27,7 @@ def _export(run: Path, destination: Path) -> None:
     """Writes the SavedModel itself into a folder, without a version folder between."""
     # TFX has an environment of its own, without the server and without what a card is made with;
     # its Evaluator judges the model.
-    options = ExportOptions(proof="quick", card_part=None)
+    options = ExportOptions(proof="quick", card_part="none")
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=destination.parent) as base:
         Path(export_run(run, base, options)["path"]).rename(destination)

@@ -294,6 +294,8 @@ class RerankingModule(ServingModule):
 
 
 _UNKNOWN_ROW = 0
+_SCORES_AT_ONCE = 1 << 24
+"""Of users and items that a search holds in memory, twice; one user's are always held."""
 
 
 def user_sources(model: RetrievalModel) -> list[str]:
@@ -368,23 +370,48 @@ class RetrievalModule(ServingModule):
           `item_id` and `score` [n, k], best first; "" and 0 where there are no more items.
         """
         users = self._user_vectors(raw)
-        scores = tf.linalg.matmul(users, self._vectors, transpose_b=True)
         excluded = self._catalogue_rows(raw[HISTORY_ITEM_ID])
         # Padding and unknown items have row 0, which is no item to retrieve either.
         excluded = tf.pad(excluded, [[0, 0], [1, 0]], constant_values=_UNKNOWN_ROW)
-        shape = tf.shape(excluded)
-        user_rows = tf.broadcast_to(tf.range(shape[0])[:, tf.newaxis], shape)
-        where = tf.stack([user_rows, excluded], axis=-1)
-        nowhere = tf.fill(shape, np.float32(-np.inf))
-        scores, rows = tf.math.top_k(
-            tf.tensor_scatter_nd_update(scores, where, nowhere), k=self._num_found
+        # The scores of all users would take more memory than a server has for a request.
+        at_once = tf.maximum(1, _SCORES_AT_ONCE // tf.shape(self._vectors)[0])
+        num_blocks = tf.maximum(1, -(-tf.shape(users)[0] // at_once))
+
+        def search(
+            block: tf.Tensor, found: Sequence[tf.TensorArray]
+        ) -> tuple[tf.Tensor, list[tf.TensorArray]]:
+            rows = slice(block * at_once, (block + 1) * at_once)
+            parts = self._best(users[rows], excluded[rows])
+            written = [array.write(block, part) for array, part in zip(found, parts, strict=True)]
+            return block + 1, written
+
+        _, found = tf.while_loop(
+            lambda block, found: block < num_blocks,
+            search,
+            (0, [self._found(num_blocks, dtype) for dtype in (tf.float32, tf.int32)]),
+            parallel_iterations=1,
         )
+        scores, rows = (array.concat() for array in found)
         is_retrieved = tf.math.is_finite(scores)
         rows = tf.where(is_retrieved, rows, _UNKNOWN_ROW)
         return {
             ITEM_ID: tf.gather(self._item_ids, rows),
             SCORE: tf.where(is_retrieved, scores, 0.0),
         }
+
+    def _found(self, num_blocks: tf.Tensor, dtype: tf.DType) -> tf.TensorArray:
+        shape = [None, self._num_found]
+        return tf.TensorArray(dtype, num_blocks, infer_shape=False, element_shape=shape)
+
+    def _best(self, users: tf.Tensor, excluded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores and rows of the best items of some users [n, k], without the excluded rows."""
+        scores = tf.linalg.matmul(users, self._vectors, transpose_b=True)
+        shape = tf.shape(excluded)
+        user_rows = tf.broadcast_to(tf.range(shape[0])[:, tf.newaxis], shape)
+        where = tf.stack([user_rows, excluded], axis=-1)
+        nowhere = tf.fill(shape, np.float32(-np.inf))
+        best = tf.math.top_k(tf.tensor_scatter_nd_update(scores, where, nowhere), k=self._num_found)
+        return best.values, best.indices
 
     def user_vectors(self, raw: Tensors) -> dict[str, tf.Tensor]:
         """Vectors of users, "vector" [n, width]."""

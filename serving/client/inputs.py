@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Self
 
@@ -29,6 +30,7 @@ RawId = str | int
 
 _NO_TEXT = ""
 _INT64 = np.iinfo(np.int64)
+_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 
 
 def id_array(values: Sequence[RawId], name: str, as_integers: bool) -> np.ndarray:
@@ -43,7 +45,8 @@ def id_array(values: Sequence[RawId], name: str, as_integers: bool) -> np.ndarra
       Strings as objects, or int64, [values].
 
     Raises:
-      RankingError: INVALID_ARGUMENT; an id is no whole number of 64 bits, but the model's are.
+      RankingError: INVALID_ARGUMENT; an id is no whole number of 64 bits in its usual writing, but
+        the model's are.
     """
     if as_integers:
         return np.array([_integer(value, name) for value in values], dtype=np.int64)
@@ -79,10 +82,9 @@ def padded_ids(lists: Sequence[Sequence[RawId]], name: str, as_integers: bool) -
 def _integer(value: RawId, name: str) -> int:
     if value == _NO_TEXT:
         return NO_ID
-    try:
-        number = int(value)
-    except ValueError:
-        number = _INT64.max + 1
+    # Another writing of a number is another id, and not that of an item by chance.
+    is_number = _WHOLE_NUMBER.fullmatch(str(value)) is not None
+    number = int(value) if is_number else _INT64.max + 1
     if not _INT64.min <= number <= _INT64.max:
         raise RankingError(
             "INVALID_ARGUMENT",

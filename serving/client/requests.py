@@ -99,7 +99,10 @@ def parse_request(
             statistics[field] = _number(document[field], field)
     user_id = _identifier(document["user_id"], "user_id")
     profile = _profile(document)
-    user = UserRequest(user_id, history_item_id, history_rating, **statistics, profile=profile)
+    try:
+        user = UserRequest(user_id, history_item_id, history_rating, **statistics, profile=profile)
+    except ValueError as error:
+        raise CommandError(f"field {error}") from error
     return user, candidates
 
 

@@ -118,6 +118,8 @@ def models_of(arguments: argparse.Namespace) -> list[ModelSettings]:
     for name, label, version in arguments.version_labels:
         if name not in labels:
             raise ConfigurationError(f"--version-label: there is no --model {name}=BASE")
+        if label in labels[name]:
+            raise ConfigurationError(f"--version-label: {name}:{label} is given twice")
         labels[name][label] = version
     try:
         policy = VersionPolicy.parse(arguments.version_policy or "latest")

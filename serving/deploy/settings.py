@@ -581,8 +581,9 @@ class Deployment(Section):
 
     @property
     def dns_model_name(self) -> str:
-        """The model's name in the letters that Kubernetes allows."""
-        return re.sub(r"[^a-z0-9]+", "-", self.model_name.lower()).strip("-") or "model"
+        """The model's name in the characters that Kubernetes allows, with a letter first."""
+        name = re.sub(r"[^a-z0-9]+", "-", self.model_name.lower()).strip("-")
+        return name if name[:1].isalpha() else f"model-{name}".strip("-")
 
     @property
     def object_name(self) -> str:

@@ -144,7 +144,8 @@ def requests_of_file(path: str, positive_rating: float | None) -> RequestSource:
       OSError: the file cannot be read.
     """
     users, lists = [], []
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    # Only a line feed ends a line: texts may hold what else Unicode calls an end.
+    lines = Path(path).read_bytes().split(b"\n")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -180,6 +181,8 @@ def requests_of_examples(folder: str, count: int) -> RequestSource:
                 break
     except DamagedRecords as error:
         raise CommandError(str(error)) from error
+    if not users:
+        raise CommandError(f"{folder}: its test part has no examples")
     return RequestSource(
         f"test examples of {folder}",
         list(users.values()),

@@ -32,7 +32,7 @@ from preprocessing.records.parsing import parse_examples
 from preprocessing.records.tfrecord_file import check_intact
 from serving.c_api import signature_definitions
 from serving.id_index import IDS
-from serving.options import DEFAULT_PROOF_SAMPLES
+from serving.options import DEFAULT_PROOF_SAMPLES, ServerOptions
 from serving.proof.kinds import UNKNOWN_ID, Arrays, ProofRequest, filled_with, with_first
 from serving.request_features import request_features
 from serving.serving_module import SERVING_MODULES
@@ -260,7 +260,7 @@ def draw_samples(
     names = (*(f"{_PART} example {number}" for number in drawn), *edges)
     rows = joined([asked, *edges.values()])
     inputs = {name: values for name, values in rows.items() if name in proof.row_inputs}
-    at_once = proof.rows_at_once
+    at_once = min(proof.rows_at_once, _most_rows(scenario, inputs))
 
     def rows_request(start: int, number: int) -> ProofRequest:
         raw = {name: values[start : start + number] for name, values in inputs.items()}
@@ -272,6 +272,15 @@ def draw_samples(
         *proof.further_requests(rows, names),
     )
     return ProofSamples(requests, len(drawn), tuple(edges), read, at_once)
+
+
+def _most_rows(scenario: Scenario, inputs: Arrays) -> int:
+    """Rows of which export and local server take the candidates in one request."""
+    most = ServerOptions().max_request_rows
+    if scenario.serving.largest_request is not None:
+        most = min(most, scenario.serving.largest_request)
+    lists = inputs.get(ITEM_ID)
+    return max(1, most // lists.shape[1]) if lists is not None and lists.ndim > 1 else most
 
 
 @dataclass(frozen=True)

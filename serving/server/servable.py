@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from serving.protocol.messages import (
     STATUS_CODES,
     classification_pb2,
     config_pb2,
+    example_pb2,
     input_pb2,
     meta_graph_pb2,
     model_pb2,
@@ -59,8 +61,8 @@ class RequestLimits:
 
     Attributes:
       rows: rows of an input, tf.Examples, and candidates: values of `item_id`.
-      input_bytes: all inputs together. Each string counts as the longest of its tensor: lists of
-        tf.Examples are filled up to the longest, and tensors by repeating a string.
+      input_bytes: all inputs together. Each string of a tensor counts as its longest, which may be
+        meant to be repeated; lists of tf.Examples count as long as the longest of their feature.
     """
 
     rows: int = _DEFAULTS.max_request_rows
@@ -98,11 +100,12 @@ class RequestLimits:
             return
         examples = getattr(message, kind).examples
         self._check_rows("examples", len(examples))
-        context = 0
+        parts = list(examples)
         if kind == "example_list_with_context":
-            context = message.example_list_with_context.context.ByteSize()
-        longest = max((example.ByteSize() for example in examples), default=0)
-        self._check_bytes(len(examples) * (STRING_BYTES + context + longest))
+            parts.append(message.example_list_with_context.context)
+        # Each feature is filled up to its longest list, of whichever example that is.
+        if len(examples) * message.ByteSize() * STRING_BYTES > self.input_bytes:
+            self._check_bytes(len(examples) * (STRING_BYTES + _bytes_of_a_row(parts)))
 
     def check_json(self, text: bytes) -> None:
         """Checks a document that is not parsed yet: each of its values takes a few bytes."""
@@ -126,6 +129,20 @@ class RequestLimits:
                 f"the request's inputs would take {num_bytes} bytes, more than {self.input_bytes}; "
                 "send several requests, or serve with a larger --max-request-input-bytes"
             )
+
+
+def _bytes_of_a_row(examples: Sequence[example_pb2.Example]) -> int:
+    """What each of these examples takes when its lists are as long as the longest of theirs."""
+    most: Counter[str] = Counter()
+    texts: Counter[str] = Counter()
+    for example in examples:
+        for name, feature in example.features.feature.items():
+            kind = feature.WhichOneof("kind")
+            values = getattr(feature, kind).value if kind else ()
+            most[name] = max(most[name], len(values))
+            if kind == "bytes_list":
+                texts[name] = max(texts[name], sum(map(len, values)))
+    return most.total() * STRING_BYTES + texts.total()
 
 
 def check_inputs(

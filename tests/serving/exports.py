@@ -29,7 +29,7 @@ from tests.scenarios import (
     rich_scenario,
 )
 
-UNPROVEN = ExportOptions(proof="none", card_part=None)
+UNPROVEN = ExportOptions(proof="none", card_part="none")
 """For tests that compare scores themselves."""
 
 _FAST_MODELS = (("din", "ridge"), ("dcnv2", "hein"))
@@ -176,7 +176,7 @@ def exported_implicit() -> Export:
     run_dir = Path(implicit_scenario().work_dir) / "runs" / "implicit"
     run = write_run(implicit_scenario(run_dir=str(run_dir), model__match="means"))
     base = exports_folder() / "implicit"
-    options = ExportOptions(proof="quick", proof_samples=20, card_part=None)
+    options = ExportOptions(proof="quick", proof_samples=20, card_part="none")
     return Export(run, base, export_run(run.folder.path, base, options))
 
 

@@ -391,7 +391,7 @@ def test_what_scores_otherwise_is_not_published(
         return serving_module(model, *options)
 
     monkeypatch.setattr(export_module, "serving_module", of_other_weights)
-    options = ExportOptions(proof="quick", proof_samples=20, card_part=None)
+    options = ExportOptions(proof="quick", proof_samples=20, card_part="none")
     with pytest.raises(ProofError, match="serving_default"):
         export_run(written_run("din", "none").folder.path, tmp_path, options)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]

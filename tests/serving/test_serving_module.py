@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import serving.serving_module as serving_module_file
 from models.building import AnyModel
 from models.item_ids import StoredIds
 from models.retrieving import RetrievalModel
@@ -327,6 +328,20 @@ def test_the_search_is_the_head_of_a_full_sort(
         assert set(ids[count:]) <= {""}
         np.testing.assert_allclose(actual["score"][user, :count], scores[user, best], atol=1e-5)
     assert scores.std() > 0.01
+
+
+@pytest.mark.parametrize("users", [0, 1, 5, 12])
+def test_users_are_searched_for_some_at_a_time(
+    users: int, parts: tuple[RetrievalModel, RetrievalModule], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, module = parts
+    raw = {name: tf.constant(values[:users]) for name, values in user_rows().items()}
+    whole = module.top_k(raw)
+    monkeypatch.setattr(serving_module_file, "_SCORES_AT_ONCE", 5 * (model.num_items + 1))
+    in_parts = module.top_k(raw)
+    assert whole["item_id"].shape == (users, min(100, model.num_items))
+    np.testing.assert_array_equal(in_parts["item_id"], whole["item_id"])
+    np.testing.assert_allclose(in_parts["score"], whole["score"], atol=1e-6)
 
 
 def test_history_is_left_out_and_what_is_missing_is_empty(

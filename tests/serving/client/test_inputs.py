@@ -267,7 +267,13 @@ def test_lists_are_completed_by_the_id_that_is_none() -> None:
     assert padded_ids([[]], "h", False).tolist() == [[""]]
 
 
-@pytest.mark.parametrize("value", ["tt1", "1.5", " ", str(LARGEST + 1), LARGEST + 1])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("tt1", "1.5", 3.9, " ", " 7 ", "007", "1_0", "-0", "\u0663"),
+        *(str(LARGEST + 1), LARGEST + 1),
+    ],
+)
 def test_what_is_no_whole_number_is_named(value: object) -> None:
     with pytest.raises(RankingError, match="input 'item_id'.*64 bits") as caught:
         id_array(["1", value], "item_id", True)

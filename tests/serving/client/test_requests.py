@@ -131,6 +131,8 @@ def test_a_history_may_be_left_out() -> None:
         ({"user_share_liked": "half"}, "'user_share_liked'"),
         ({"user_log_count": float("inf")}, "'user_log_count'"),
         ({"user_log_count": 10**400}, "'user_log_count'"),
+        ({"user_log_count": 250}, "field user_log_count must be between 0 and 30"),
+        ({"user_share_liked": 50}, "field user_share_liked must be between 0 and 1"),
         ({"age": 30}, "'age' is not known"),
         ({"profile": ["cook"]}, "'profile' must be an object"),
         ({"profile": {"jobs": {"cook": 1}}}, r"'profile\.jobs' must be a number, a string or"),

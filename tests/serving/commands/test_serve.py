@@ -364,6 +364,10 @@ def test_a_models_config_stands_alone(tmp_path: Path) -> None:
         (["--model", "toy=other"], "a name of its own"),
         (["--version-policy", "newest"], "--version-policy: expected latest"),
         (["--version-label", "other:stable=1"], "there is no --model other=BASE"),
+        (
+            ["--version-label", "toy:stable=1", "--version-label", "toy:stable=2"],
+            "toy:stable is given twice",
+        ),
     ],
 )
 def test_models_that_contradict_each_other_are_refused(words: list[str], reason: str) -> None:

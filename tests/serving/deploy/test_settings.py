@@ -57,7 +57,12 @@ def test_labels_and_loaded_versions() -> None:
 
 @pytest.mark.parametrize(
     ("model_name", "object_name"),
-    [("movies", "movies-serving"), ("Movies_v2", "movies-v2-serving"), ("_", "model-serving")],
+    [
+        ("movies", "movies-serving"),
+        ("Movies_v2", "movies-v2-serving"),
+        ("_", "model-serving"),
+        ("2024_movies", "model-2024-movies-serving"),
+    ],
 )
 def test_objects_are_named_after_the_model(model_name: str, object_name: str) -> None:
     assert Deployment(model_name=model_name, stable=1).object_name == object_name

@@ -224,13 +224,23 @@ def test_requests_of_a_file_keep_their_candidates(tmp_path: Path) -> None:
         ('{"user_id": 1, "candidates": ["a"]}\n{"user": 1}', "line 2: field 'user' is not known"),
         ('{"user_id": 1}', "no request names an item"),
         ("", "no request names an item"),
+        ('{"user_id": 1, "candidates": ["caf\xe9"]}', "line 1: .*can't decode byte 0xe9"),
     ],
 )
 def test_a_malformed_file_is_named_with_its_line(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "requests.jsonl"
-    path.write_text(text)
+    path.write_text(text, encoding="latin-1")
     with pytest.raises(CommandError, match=f"requests.jsonl.*{reason}"):
         requests_of_file(str(path), positive_rating=4.0)
+
+
+def test_a_line_ends_with_a_line_feed_alone(tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    lines = ('{"user_id": "a\u2028b", "candidates": ["x\x85"]}', '{"user_id": "c"}')
+    path.write_bytes("\r\n".join(lines).encode())
+    source = requests_of_file(str(path), positive_rating=None)
+    assert [user.user_id for user in source.users] == ["a\u2028b", "c"]
+    assert source.items == ["x\x85"]
 
 
 def test_users_of_examples_are_as_at_their_first_sample() -> None:

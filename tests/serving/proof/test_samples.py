@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
+from configs.loading import override_scenario
 from models.building import AnyModel
 from preprocessing.records.contract import REQUEST_FEATURES, FeatureType, profile_feature
 from preprocessing.records.layout import WorkDirectory
@@ -18,6 +19,7 @@ from serving.proof.kinds import UNKNOWN_ID
 from serving.proof.samples import (
     UNKNOWN_VALUE,
     SignatureForms,
+    _most_rows,
     draw_samples,
     edge_rows,
     expected_scores,
@@ -26,7 +28,7 @@ from serving.proof.samples import (
 )
 from serving.serving_module import SERVING_MODULES
 from tests.runs import WrittenRun, random_model, rich_run, written_run
-from tests.scenarios import ITEMS, USERS, copied_scenario, list_files_anew
+from tests.scenarios import ITEMS, USERS, copied_scenario, list_files_anew, tiny_scenario
 from tests.serving.exports import exported, list_rows, profile_rows, request_rows, tensors
 
 
@@ -117,6 +119,26 @@ def test_searches_among_many_items_are_asked_in_smaller_requests(
     assert len(alone.names) == 1
     assert items.signatures == ("item_vectors",)
     assert len(samples.quality_rows["user_id"]) == 9
+
+
+@pytest.mark.parametrize(
+    ("backbone", "length", "largest_request", "rows"),
+    [
+        ("din", 10, None, 1024),
+        ("din", 10, 1000, 1000),
+        ("prm", 10, None, 1024),
+        ("prm", 10, 1005, 100),
+        ("prm", 100, None, 200),
+    ],
+)
+def test_no_more_is_asked_at_once_than_is_taken(
+    backbone: str, length: int, largest_request: int | None, rows: int
+) -> None:
+    scenario = override_scenario(
+        tiny_scenario(model__backbone=backbone), {"serving.largest_request": largest_request}
+    )
+    inputs = {"item_id": np.zeros([7] if backbone == "din" else [7, length])}
+    assert min(1024, _most_rows(scenario, inputs)) == rows
 
 
 def test_a_part_without_examples_proves_nothing(tmp_path: Path) -> None:

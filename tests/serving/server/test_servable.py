@@ -371,6 +371,14 @@ def test_arrays_and_examples_are_measured_as_tensors_are() -> None:
     feature.bytes_list.value.append(b"t" * 100)
     with pytest.raises(RequestTooLargeError, match="bytes, more than 10000"):
         LIMITS.check_examples(message)
+    long = input_pb2.Input()
+    for _ in range(5):
+        short = long.example_list.examples.add()
+    LIMITS.check_examples(long)
+    # All lists of a feature are filled up to the longest: 5 x 500 strings of 24 bytes.
+    short.features.feature["x"].bytes_list.value.extend([b""] * 500)
+    with pytest.raises(RequestTooLargeError, match="would take 60120 bytes, more than 10000"):
+        LIMITS.check_examples(long)
     for _ in range(101):
         message.example_list.examples.add()
     with pytest.raises(RequestTooLargeError, match="examples: 101 rows"):
