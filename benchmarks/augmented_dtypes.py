@@ -39,7 +39,7 @@ def measure(run: Path, samples: int) -> None:
                 result = export_run(
                     run,
                     base,
-                    ExportOptions(augmented_dtype=number_format, proof="none", card_part=None),
+                    ExportOptions(augmented_dtype=number_format, proof="none", card_part="none"),
                 )
             version = Path(result["path"])
             proof = prove(version, drawn, expected, number_format, "quick")

@@ -54,7 +54,7 @@ def examine(
     Args:
       folder: where results will lie.
       ports: that a local server will listen on.
-      generation: names the endpoint; None asks none.
+      generation: names the endpoint, if its client is one of an endpoint; None asks none.
     """
     yield _python()
     tensorflow = _tensorflow()
@@ -65,7 +65,7 @@ def examine(
     yield _memory()
     yield _disk(folder)
     yield from map(_port, ports)
-    if generation is not None:
+    if generation is not None and generation.client == "openai":
         yield _endpoint(generation)
 
 
@@ -179,9 +179,12 @@ def _endpoint(generation: Generation) -> CheckResult:
         found, _, fix = str(error).partition("; ")
         return CheckResult("endpoint", "error", found, fix)
     base = (generation.base_url or OPENAI_URL).rstrip("/")
-    connection = OpenAIConnection(
-        base, ApiKey.from_environment("generation", variable), _ENDPOINT_SECONDS, _MOST_BYTES
-    )
+    key = ApiKey.from_environment("generation", variable)
+    try:
+        connection = OpenAIConnection(base, key, _ENDPOINT_SECONDS, _MOST_BYTES)
+    except (ImportError, ValueError) as error:
+        fix = "look at the environment's variables for proxies, such as ALL_PROXY"
+        return CheckResult("endpoint", "error", f"{base}: cannot be asked ({error})", fix)
     try:
         models = connection.call(
             lambda client: client.models.with_raw_response.list(),

@@ -48,7 +48,7 @@ def _variable_name(name: str) -> str:
 
 
 EnvironmentVariable = Annotated[str, AfterValidator(_variable_name)]
-"""Names where a secret is; a secret that stands there by mistake is refused and not shown."""
+"""Names where a secret is. What cannot be a name, as most keys, is refused and not shown."""
 
 
 @dataclass(frozen=True)

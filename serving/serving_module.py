@@ -307,7 +307,8 @@ def user_sources(model: RetrievalModel) -> list[str]:
 class RetrievalModule(ServingModule):
     """Finds the items with the largest inner products with a user's vector.
 
-    The search is exact: one matrix product with the vectors of all items, which are stored.
+    The search is exact: matrix products of the vectors of some users at a time with those of all
+    items, which are stored.
     """
 
     warmed_signatures = ("serving_default", "top_k", "user_vectors", "item_vectors")

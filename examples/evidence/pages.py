@@ -13,7 +13,7 @@ from typing import Any
 from configs.documents import render
 from examples.evidence.kernels import RESULTS as KERNELS
 from examples.evidence.plots import differences_plot, frontier_plot
-from examples.evidence.study import PARTS, StudyData
+from examples.evidence.study import PARTS, PROCESSORS_DIFFER, StudyData
 from trainer.metrics import display_name
 
 _TEMPLATE = Path(__file__).with_name("page.md.jinja")
@@ -89,6 +89,7 @@ def page_text(results: Path) -> str:
                 for model in document["models"]
             ],
             "trained_twice": _trained_twice(document),
+            "processors_differ": PROCESSORS_DIFFER,
             "others": others,
             "together": document["over_models"],
             "over_models": _over_models(comparisons, document["over_models"]),

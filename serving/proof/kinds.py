@@ -33,7 +33,9 @@ _QUALITY_SEARCHES = 2_000
 _QUALITY_SCORES = 2 * 10**9
 """Scores that those searches may compute together, which millions of items make many."""
 
-_SCORES_AT_ONCE = 2**26
+_SCORES_OF_A_REQUEST = 2**26
+"""Of users and items, so that a search among millions of items ends in time."""
+
 _RANKED_ROWS = ("unknown user", "unknown user with empty history")
 """Edge cases that are asked of `rank` too, beside one example."""
 
@@ -221,7 +223,7 @@ class RetrievalProof(KindProof):
         super().__init__(model)
         self.row_inputs -= {ITEM_ID}
         self._model = model
-        self.rows_at_once = min(self.rows_at_once, max(1, _SCORES_AT_ONCE // model.num_items))
+        self.rows_at_once = min(self.rows_at_once, max(1, _SCORES_OF_A_REQUEST // model.num_items))
         self._users = tf.function(
             lambda features: {VECTOR: model.user_vectors(features)},
             reduce_retracing=True,

@@ -46,6 +46,7 @@ from serving.protocol.tensors import STRING_BYTES, TensorFormatError, size_of
 from serving.server.errors import RequestError, RequestTooLargeError, invalid
 
 _DEFAULTS = ServerOptions()
+_NUMBER_BYTES = 8
 _TYPE_NAMES = {"float16": "half", "float32": "float", "float64": "double"}
 
 
@@ -133,16 +134,17 @@ class RequestLimits:
 
 def _bytes_of_a_row(examples: Sequence[example_pb2.Example]) -> int:
     """What each of these examples takes when its lists are as long as the longest of theirs."""
-    most: Counter[str] = Counter()
+    filled: Counter[str] = Counter()
     texts: Counter[str] = Counter()
     for example in examples:
         for name, feature in example.features.feature.items():
             kind = feature.WhichOneof("kind")
             values = getattr(feature, kind).value if kind else ()
-            most[name] = max(most[name], len(values))
+            size = STRING_BYTES if kind == "bytes_list" else _NUMBER_BYTES
+            filled[name] = max(filled[name], len(values) * size)
             if kind == "bytes_list":
                 texts[name] = max(texts[name], sum(map(len, values)))
-    return most.total() * STRING_BYTES + texts.total()
+    return filled.total() + texts.total()
 
 
 def check_inputs(

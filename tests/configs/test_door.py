@@ -15,6 +15,7 @@ import pytest
 import configs.doctor
 from configs.__main__ import main
 from configs.completion import SHELLS
+from configs.doctor import CheckResult
 from configs.loading import load_section
 from configs.prompting import Generation
 from configs.scenario import Scenario
@@ -108,6 +109,23 @@ def test_doctor_tells_what_is_there_and_what_to_do(
     assert "to be repaired first: endpoint" in err and json.loads(out)["findings"]
     code, _, err = run(capsys, *words, "generation.base_url=http://127.0.0.1:1/v1")
     assert code == 1 and "no list of models" in err and "look at generation.base_url" in err
+
+
+def test_doctor_says_that_a_proxy_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "nowhere://127.0.0.1:1")
+    found = configs.doctor._endpoint(Generation(base_url="http://127.0.0.1:1/v1"))
+    assert found.state == "error" and "cannot be asked" in found.found and "ALL_PROXY" in found.fix
+
+
+@pytest.mark.parametrize("client", ["replay", "batch-file", "gguf"])
+def test_doctor_asks_no_endpoint_that_is_not_used(
+    client: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(
+        configs.doctor, "_tensorflow", lambda: CheckResult("x", "error", "left out")
+    )
+    found = [one.check for one in configs.doctor.examine(tmp_path, (), Generation(client=client))]
+    assert "disk" in found and "endpoint" not in found
 
 
 @pytest.mark.parametrize(

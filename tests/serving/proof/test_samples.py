@@ -107,7 +107,7 @@ def test_searches_among_many_items_are_asked_in_smaller_requests(
 ) -> None:
     run = rich_run("two_tower")
     num_items = run.model.num_items
-    monkeypatch.setattr(kinds, "_SCORES_AT_ONCE", 4 * num_items + 1)
+    monkeypatch.setattr(kinds, "_SCORES_OF_A_REQUEST", 4 * num_items + 1)
     monkeypatch.setattr(kinds, "_QUALITY_SCORES", 9 * num_items)
     samples = draw_samples(run.scenario, run.model, count=6)
     whole = draw_samples(run.scenario, run.model, count=6, quality_rows=9)

@@ -379,6 +379,12 @@ def test_arrays_and_examples_are_measured_as_tensors_are() -> None:
     short.features.feature["x"].bytes_list.value.extend([b""] * 500)
     with pytest.raises(RequestTooLargeError, match="would take 60120 bytes, more than 10000"):
         LIMITS.check_examples(long)
+    # Numbers take 8: 5 x (24 + 8 x 246) are 9,960.
+    short.features.feature["x"].float_list.value.extend([0.5] * 246)
+    LIMITS.check_examples(long)
+    short.features.feature["x"].float_list.value.extend([0.5] * 2)
+    with pytest.raises(RequestTooLargeError, match="would take 10040 bytes"):
+        LIMITS.check_examples(long)
     for _ in range(101):
         message.example_list.examples.add()
     with pytest.raises(RequestTooLargeError, match="examples: 101 rows"):
