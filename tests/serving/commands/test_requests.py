@@ -688,6 +688,8 @@ def test_a_load_test_refuses_options_without_effect() -> None:
         options("--highest-rate", "50")
     with pytest.raises(ConfigurationError, match="--distinct has no effect with requests=r.jsonl"):
         options("--requests", "r.jsonl", "--distinct", "3")
+    with pytest.raises(ConfigurationError, match="--positive-rating has no effect with requests"):
+        options("--made-up", "10,5", "--positive-rating", "3")
 
 
 def test_what_is_left_out_has_a_default() -> None:
@@ -697,7 +699,7 @@ def test_what_is_left_out_has_a_default() -> None:
     assert read.find_limit is None and read.warmup_seconds == 0
     assert read.timeout_seconds == 1.0
     assert read.positive_rating is None
-    assert options("--positive-rating", "1").positive_rating == 1.0
+    assert options("--requests", "r.jsonl", "--positive-rating", "1").positive_rating == 1.0
 
 
 @pytest.mark.parametrize(
