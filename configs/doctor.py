@@ -163,7 +163,7 @@ def _endpoint(generation: Generation) -> CheckResult:
     neither shows the key nor sends it elsewhere.
     """
     try:
-        from preprocessing.openai_connection import (
+        from configs.openai_connection import (
             OPENAI_URL,
             ApiKey,
             CallFailed,

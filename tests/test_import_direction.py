@@ -58,8 +58,6 @@ ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
 
 # What one module alone may import beyond its room's rule.
 ALLOWED_IMPORTS_OF_MODULE: dict[str, tuple[str, ...]] = {
-    # It asks the endpoint of an LLM as `generate` does.
-    "configs.doctor": ("preprocessing.openai_connection",),
     # Pipelines that exist name trainer.run_fn.run_fn.
     "trainer.run_fn": ("serving.run_fn",),
 }
@@ -77,7 +75,6 @@ PREPROCESSING_ORDER = (
     "beam_runner",
     "beam_sinks",
     "steps",
-    "openai_connection",
     "downloading",
     "tables",
     "answers",

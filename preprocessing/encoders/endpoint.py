@@ -16,8 +16,7 @@ from typing_extensions import override
 
 from configs.command_line import CommandError
 from configs.knowledge import Encoder
-from preprocessing.encoders.text_encoder import EncodedTexts, TextEncoder
-from preprocessing.openai_connection import (
+from configs.openai_connection import (
     ApiKey,
     EndpointUnusable,
     OpenAIConnection,
@@ -26,6 +25,7 @@ from preprocessing.openai_connection import (
     TransientFailure,
     require_address,
 )
+from preprocessing.encoders.text_encoder import EncodedTexts, TextEncoder
 
 _TIMEOUT_SECONDS = 120.0
 _RETRIES = 6

@@ -11,11 +11,11 @@ from types import FrameType
 from typing import Protocol
 
 from configs.command_line import say
+from configs.openai_connection import STOP_GRACE_SECONDS
 from preprocessing.answers.completion import Usage
 from preprocessing.dead_letters import DeadLetter
 from preprocessing.generation.answer_store import AnswerStore, Rejection
 from preprocessing.generation.chat import ChatRequest
-from preprocessing.openai_connection import STOP_GRACE_SECONDS
 from preprocessing.prompting.token_costs import Prices
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from configs.loading import ConfigurationError
+from configs.openai_connection import ApiKey, require_address
 from configs.prompting import Generation
 from preprocessing.answers.completion import ChatResponse
 from preprocessing.generation.answer_store import Acceptance
@@ -19,7 +20,6 @@ from preprocessing.generation.client import AnswerClient, Budget, stop_on_interr
 from preprocessing.generation.endpoint_client import CallLimits, EndpointClient, OpenAIEndpoint
 from preprocessing.generation.file_clients import BatchFileClient, BatchResultClient, ReplayClient
 from preprocessing.generation.gguf import GgufModel, open_llama, require_llama_cpp
-from preprocessing.openai_connection import ApiKey, require_address
 from preprocessing.prompting.token_costs import Prices
 
 

@@ -14,6 +14,18 @@ from typing_extensions import override
 
 from configs import tracing
 from configs.command_line import CommandError
+from configs.openai_connection import (
+    FORBIDDEN,
+    MALFORMED,
+    TIMEOUT,
+    ApiKey,
+    CallFailed,
+    EndpointUnusable,
+    Interrupted,
+    OpenAIConnection,
+    Retrying,
+    TransientFailure,
+)
 from configs.progress import progress as shown_progress
 from preprocessing.answers.completion import FAILED_REQUEST, ChatResponse, response_of
 from preprocessing.answers.record import RejectedAnswer
@@ -26,18 +38,6 @@ from preprocessing.generation.client import (
     AnswerClient,
     Budget,
     ClientReport,
-)
-from preprocessing.openai_connection import (
-    FORBIDDEN,
-    MALFORMED,
-    TIMEOUT,
-    ApiKey,
-    CallFailed,
-    EndpointUnusable,
-    Interrupted,
-    OpenAIConnection,
-    Retrying,
-    TransientFailure,
 )
 
 _MOST_RESPONSE_BYTES = 16 << 20

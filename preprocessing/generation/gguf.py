@@ -14,10 +14,10 @@ from typing import Any, Protocol
 from configs.command_line import CommandError, say
 from configs.files import file_sha256, replaced_when_complete
 from configs.loading import ConfigurationError
+from configs.openai_connection import EndpointUnusable, RequestRefused
 from preprocessing.answers.completion import ChatResponse, response_of
 from preprocessing.answers.record import RejectedAnswer
 from preprocessing.generation.chat import ChatParameters, ChatRequest
-from preprocessing.openai_connection import EndpointUnusable, RequestRefused
 
 _MAGIC = b"GGUF"
 _LARGE_BYTES = 1 << 30

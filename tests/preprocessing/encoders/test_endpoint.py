@@ -8,8 +8,8 @@ import pytest
 from configs.command_line import CommandError
 from configs.knowledge import Encoder
 from configs.loading import ConfigurationError
+from configs.openai_connection import ApiKey
 from preprocessing.encoders.endpoint import EndpointEncoder, read_response
-from preprocessing.openai_connection import ApiKey
 from tests.preprocessing.encoders.embeddings_server import (
     EmbeddingsCall,
     EmbeddingsServer,

@@ -10,13 +10,8 @@ import urllib.parse
 
 import pytest
 
-from preprocessing import openai_connection
-from preprocessing.answers.completion import ChatResponse, Usage
-from preprocessing.generation.answer_store import Acceptance, AnswerStore
-from preprocessing.generation.chat import ChatRequest
-from preprocessing.generation.client import Budget
-from preprocessing.generation.endpoint_client import CallLimits, EndpointClient, OpenAIEndpoint
-from preprocessing.openai_connection import (
+from configs import openai_connection
+from configs.openai_connection import (
     ApiKey,
     CallFailed,
     EndpointUnusable,
@@ -24,6 +19,11 @@ from preprocessing.openai_connection import (
     RequestRefused,
     TransientFailure,
 )
+from preprocessing.answers.completion import ChatResponse, Usage
+from preprocessing.generation.answer_store import Acceptance, AnswerStore
+from preprocessing.generation.chat import ChatRequest
+from preprocessing.generation.client import Budget
+from preprocessing.generation.endpoint_client import CallLimits, EndpointClient, OpenAIEndpoint
 from preprocessing.prompting.token_costs import Prices
 from tests.preprocessing.generation.chat_server import Reply, chat_server, completion, failure
 from tests.waiting import LONGEST_SECONDS, NEVER_SECONDS, wait_until

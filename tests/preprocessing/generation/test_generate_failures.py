@@ -281,7 +281,7 @@ def test_a_full_disk_under_the_outputs_is_named(capsys, prompt_file, tmp_path, n
 
 _PATIENT = f"""
 import sys
-from preprocessing import openai_connection
+from configs import openai_connection
 openai_connection.STOP_GRACE_SECONDS = {NEVER_SECONDS}
 from preprocessing.__main__ import main
 sys.exit(main(sys.argv[1:]))

@@ -14,11 +14,11 @@ import pytest
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
+from configs.openai_connection import EndpointUnusable, RequestRefused
 from preprocessing.answers.completion import Usage
 from preprocessing.generation import gguf as gguf_model
 from preprocessing.generation.chat import AnswerSchema, ChatRequest
 from preprocessing.generation.gguf import GgufModel, read_gguf_file, require_llama_cpp
-from preprocessing.openai_connection import EndpointUnusable, RequestRefused
 
 CONTENT = b"GGUF" + bytes(range(100))
 

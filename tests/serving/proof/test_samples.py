@@ -15,11 +15,12 @@ from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import example_dataset, parse_examples
 from preprocessing.records.tfrecord_file import write_records
 from serving.proof import kinds
+from serving.proof import samples as samples_module
 from serving.proof.kinds import UNKNOWN_ID
 from serving.proof.samples import (
     UNKNOWN_VALUE,
     SignatureForms,
-    _most_rows,
+    _read,
     draw_samples,
     edge_rows,
     expected_scores,
@@ -28,7 +29,7 @@ from serving.proof.samples import (
 )
 from serving.serving_module import SERVING_MODULES
 from tests.runs import WrittenRun, random_model, rich_run, written_run
-from tests.scenarios import ITEMS, USERS, copied_scenario, list_files_anew, tiny_scenario
+from tests.scenarios import ITEMS, USERS, copied_scenario, list_files_anew
 from tests.serving.exports import exported, list_rows, profile_rows, request_rows, tensors
 
 
@@ -124,21 +125,33 @@ def test_searches_among_many_items_are_asked_in_smaller_requests(
 @pytest.mark.parametrize(
     ("backbone", "length", "largest_request", "rows"),
     [
-        ("din", 10, None, 1024),
-        ("din", 10, 1000, 1000),
+        ("din", None, None, 1024),
+        ("din", None, 1000, 1000),
         ("prm", 10, None, 1024),
         ("prm", 10, 1005, 100),
         ("prm", 100, None, 200),
     ],
 )
 def test_no_more_is_asked_at_once_than_is_taken(
-    backbone: str, length: int, largest_request: int | None, rows: int
+    backbone: str,
+    length: int | None,
+    largest_request: int | None,
+    rows: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    scenario = override_scenario(
-        tiny_scenario(model__backbone=backbone), {"serving.largest_request": largest_request}
-    )
-    inputs = {"item_id": np.zeros([7] if backbone == "din" else [7, length])}
-    assert min(1024, _most_rows(scenario, inputs)) == rows
+    run = written_run() if length is None else rich_run(backbone)
+    scenario = override_scenario(run.scenario, {"serving.largest_request": largest_request})
+
+    def longer(*arguments: object) -> dict[str, np.ndarray]:
+        read = _read(*arguments)  # type: ignore[arg-type]
+        width = length - read["item_id"].shape[1] if length else 0
+        return read | {
+            "item_id": np.pad(read["item_id"], [(0, 0), (0, width)], constant_values=b"")
+        }
+
+    if length is not None:
+        monkeypatch.setattr(samples_module, "_read", longer)
+    assert draw_samples(scenario, run.model, count=6).rows_at_once == rows
 
 
 def test_a_part_without_examples_proves_nothing(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ import time
 import pytest
 
 from configs.loading import ConfigurationError
-from preprocessing.answers.completion import ChatResponse, Usage
-from preprocessing.openai_connection import (
+from configs.openai_connection import (
     ApiKey,
     Interrupted,
     OpenAIConnection,
@@ -18,6 +17,7 @@ from preprocessing.openai_connection import (
     require_address,
     seconds_of,
 )
+from preprocessing.answers.completion import ChatResponse, Usage
 from tests.preprocessing.generation.chat_server import chat_server, completion
 from tests.waiting import LONGEST_SECONDS
 
