@@ -249,9 +249,6 @@ class Model(Section):
         EntryTakesEffect("block_units", 64, TakesEffect(".arrangement", unless=("serial",))),
         EntryTakesEffect("gate_units", [64], TakesEffect(".gating", unless=("none",))),
         EntryTakesEffect("num_points", 20, TakesEffect(".attention", unless=("full",))),
-        EntryTakesEffect(
-            "hide_statistics", False, TakesEffect("model.id_dropout_rate", unless=(0.0,))
-        ),
     ] = Field(
         default_factory=dict,
         description="options of that backbone alone, docs/models/<backbone>.md; for example "
@@ -285,6 +282,16 @@ class Model(Section):
         ge=0,
         lt=1,
         description="share of candidates whose id is hidden in training (cold start)",
+    )
+    id_dropout_hides: Annotated[
+        Literal["id", "interactions"],
+        TakesEffect("model.id_dropout_rate", unless=(0.0,)),
+        NamesRun("hides-{}"),
+    ] = Field(
+        "id",
+        description="what a candidate with a hidden id lacks. interactions: its id, its "
+        "statistics and its match with sources that are made from interactions, so that it looks "
+        "like a new item",
     )
     knowledge_dropout_rate: Annotated[float, WITH_FIELDS] = Field(
         0.05,

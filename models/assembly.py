@@ -10,7 +10,13 @@ import tensorflow as tf
 
 from models.backbones.base import BackboneInputs
 from models.features import ItemEncoder
-from models.inputs import Tensors, history_knowledge_row_key, knowledge_row_key
+from models.inputs import (
+    NUM_USER_NUMBERS,
+    Tensors,
+    history_knowledge_row_key,
+    knowledge_row_key,
+    without_statistics,
+)
 from models.layers.gates import FactorGate, ZeroStart
 from models.layers.top_network import RandomNumbers
 from models.losses import alignment_loss
@@ -123,6 +129,11 @@ class InputAssembly(tf.keras.layers.Layer):
     Match features are standardised with training statistics (`set_match_statistics`) and clipped at
     5; those of a source that knows nothing of the candidate (NaN) are 0, the mean.
 
+    With `hides_interactions` a candidate whose id is hidden in training looks like a new item: it
+    has no statistics and no match with a source that is made from interactions either. Left beside
+    a hidden id, these would be what a network learns to trust where it knows no id, and a new item
+    has none of them. (Volkovs et al., "DropoutNet", 2017, hide what preferences tell likewise.)
+
     Shapes: prepared features and `Augmented` -> `BackboneInputs` of `...` candidates, and
       standardised match features [..., features], which are among its numbers too.
     """
@@ -136,6 +147,8 @@ class InputAssembly(tf.keras.layers.Layer):
         profile: ProfileEncoder | None = None,
         num_match_sources: int = 1,
         match_dropout_rate: float = 0.0,
+        hides_interactions: bool = False,
+        match_of_interactions: Sequence[bool] = (),
         **kwargs: object,
     ):
         """Connects the parts.
@@ -150,9 +163,14 @@ class InputAssembly(tf.keras.layers.Layer):
           match_dropout_rate: share of training samples for which a match source's features are
             hidden, as if it knew nothing of the candidate, each source on its own: a source that
             is strong where items are known must not silence those that know new items.
+          hides_interactions: see the class.
+          match_of_interactions: for each match source, whether it is made from interactions; empty
+            if none is.
           **kwargs: Keras layer arguments.
         """
         super().__init__(autocast=False, **kwargs)
+        self.hides_interactions = hides_interactions
+        self._match_of_interactions = list(match_of_interactions)
         self._num_match_sources = num_match_sources
         self._match_dropout_rate = match_dropout_rate
         self._random_numbers = RandomNumbers()
@@ -194,9 +212,8 @@ class InputAssembly(tf.keras.layers.Layer):
         self, prepared: Tensors, augmented: Augmented, training: bool | None = None
     ) -> tuple[BackboneInputs, tf.Tensor]:
         """Assembles a batch."""
-        candidate, history = self.items(
-            prepared["item_row"], prepared["history_row"], training=training
-        )
+        hidden = self.items.hidden_ids(prepared["item_row"], training)
+        candidate, history = self.items(prepared["item_row"], prepared["history_row"], hidden)
         if self.use.alignment_weight > 0 and training:
             self.add_alignment_loss(prepared, candidate, augmented)
         side = []
@@ -215,7 +232,11 @@ class InputAssembly(tf.keras.layers.Layer):
         match = self._standardised(prepared["match"])
         if training and self._match_dropout_rate > 0 and match.shape[-1]:
             match = self._hide_some_sources(match)
-        numbers = [tf.cast(prepared["numeric"], match.dtype), match]
+        numeric = prepared["numeric"]
+        if hidden is not None and self.hides_interactions:
+            numeric = without_statistics(numeric, hidden, first=NUM_USER_NUMBERS)
+            match = self._without_interactions(match, hidden)
+        numbers = [tf.cast(numeric, match.dtype), match]
         if self.profile is not None:
             fields, profile_numbers = self.profile(prepared, training=training)
             side.append(_for_candidates(fields, batch))
@@ -282,6 +303,15 @@ class InputAssembly(tf.keras.layers.Layer):
             self._random_numbers.uniform(shape) >= self._match_dropout_rate, match.dtype
         )
         return match * tf.repeat(shown, match.shape[-1] // sources, axis=-1)
+
+    def _without_interactions(self, match: tf.Tensor, hidden: tf.Tensor) -> tf.Tensor:
+        if not any(self._match_of_interactions):
+            return match
+        of_interactions = tf.repeat(
+            tf.constant(self._match_of_interactions),
+            match.shape[-1] // len(self._match_of_interactions),
+        )
+        return tf.where(hidden[..., tf.newaxis] & of_interactions, tf.zeros_like(match), match)
 
     def _standardised(self, match: tf.Tensor) -> tf.Tensor:
         scaled = (match - self._match_mean) / self._match_deviation

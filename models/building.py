@@ -219,6 +219,10 @@ class _Parts:
             ProfileEncoder(self._profiles, options.embedding_dimension) if self._profiles else None,
             num_match_sources=0 if matches is None else len(matches.sources),
             match_dropout_rate=options.knowledge_match.dropout_rate,
+            hides_interactions=options.id_dropout_hides == "interactions",
+            match_of_interactions=()
+            if matches is None
+            else [match.has_folds for match in matches.matches.values()],
         )
 
     @cached_property

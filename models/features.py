@@ -14,7 +14,7 @@ class ItemEncoder(tf.keras.layers.Layer):
     """Turns catalogue rows into fields: id embedding, then a mean embedding per attribute.
 
     Ids that never occurred in training share the default embedding, which id dropout teaches: a
-    share `id_dropout_rate` of the candidates is shown with it in training.
+    share `id_dropout_rate` of the candidates is shown with it in training (`hidden_ids`).
 
     Attributes:
       catalogue: the items.
@@ -60,15 +60,33 @@ class ItemEncoder(tf.keras.layers.Layer):
         }
         super().build(input_shape)
 
+    def hidden_ids(self, candidate_rows: tf.Tensor, training: bool | None) -> tf.Tensor | None:
+        """Draws the candidates whose id this training step hides.
+
+        Args:
+          candidate_rows: int [n], or [b, L] in lists.
+          training: whether ids are hidden at all.
+
+        Returns:
+          bool, of the rows' shape; None where all ids are shown.
+        """
+        if not training or self.id_dropout_rate == 0:
+            return None
+        numbers = self._random_numbers.uniform([tf.size(candidate_rows), 1])
+        return tf.reshape(numbers < self.id_dropout_rate, tf.shape(candidate_rows))
+
     def call(
-        self, candidate_rows: tf.Tensor, history_rows: tf.Tensor, training: bool | None = None
+        self,
+        candidate_rows: tf.Tensor,
+        history_rows: tf.Tensor,
+        hidden: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Encodes candidates and histories together, every distinct item once.
 
         Args:
           candidate_rows: int [n], or [b, L] in lists.
           history_rows: int [m, length].
-          training: whether ids are hidden at random.
+          hidden: `hidden_ids` of the candidates.
 
         Returns:
           Candidate fields [..., fields, width] and history fields [m, length, fields, width].
@@ -76,8 +94,13 @@ class ItemEncoder(tf.keras.layers.Layer):
         rows = tf.concat([tf.reshape(candidate_rows, [-1]), tf.reshape(history_rows, [-1])], axis=0)
         fields = map_distinct(self.encode, rows)
         candidates, history = tf.split(fields, [tf.size(candidate_rows), tf.size(history_rows)])
-        if training and self.id_dropout_rate > 0:
-            candidates = self._hide_some_ids(candidates)
+        if hidden is not None:
+            ids = tf.where(
+                tf.reshape(hidden, [-1, 1]),
+                tf.cast(self.ids.default(), candidates.dtype),
+                candidates[:, 0],
+            )
+            candidates = tf.concat([ids[:, tf.newaxis], candidates[:, 1:]], axis=1)
         return self._shaped(candidates, candidate_rows), self._shaped(history, history_rows)
 
     def encode(self, rows: tf.Tensor) -> tf.Tensor:
@@ -103,11 +126,6 @@ class ItemEncoder(tf.keras.layers.Layer):
                 )
             )
         return tf.stack(fields, axis=1)
-
-    def _hide_some_ids(self, candidates: tf.Tensor) -> tf.Tensor:
-        hidden = self._random_numbers.uniform([tf.shape(candidates)[0], 1]) < self.id_dropout_rate
-        ids = tf.where(hidden, tf.cast(self.ids.default(), candidates.dtype), candidates[:, 0])
-        return tf.concat([ids[:, tf.newaxis], candidates[:, 1:]], axis=1)
 
     def _shaped(self, fields: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         inner = [self.num_fields, self.embedding_dimension]

@@ -285,6 +285,19 @@ def match_features(matches: KnowledgeMatches, prepared: Tensors) -> tf.Tensor:
     )
 
 
+def without_statistics(numbers: tf.Tensor, hidden: tf.Tensor, first: int = 0) -> tf.Tensor:
+    """Numbers as new items have them, where `hidden` says so: without item statistics.
+
+    Args:
+      numbers: float [..., numbers].
+      hidden: bool [...].
+      first: column of the first statistic.
+    """
+    columns = tf.range(numbers.shape[-1])
+    is_statistic = (columns >= first) & (columns < first + NUM_ITEM_STATISTICS)
+    return tf.where(hidden[..., tf.newaxis] & is_statistic, tf.zeros_like(numbers), numbers)
+
+
 def knowledge_row_key(source: str) -> str:
     """Name of the prepared feature that holds a source's knowledge rows."""
     return f"knowledge_row/{source}"

@@ -49,7 +49,8 @@ class RetrievalModel(ScoringModel):
     much is rated and little liked. An item without interactions counts as one with one.
 
     Items that were never seen in training have vectors too, from the default id embedding,
-    attributes and knowledge. Their statistics put them last unless the towers `hide_statistics`.
+    attributes and knowledge. Their statistics put them last, unless training has shown items
+    without (`models.assembly.InputAssembly`, `hides_interactions`).
 
     Calls accept raw features (ids and numbers, `models.inputs.InputPreparation`) or prepared ones
     and return vectors of the users [m, width] and of their items [n, width].

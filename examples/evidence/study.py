@@ -40,6 +40,10 @@ _STRONG_PRIOR = (
     "collaborative_title_genres_prior",
     "collaborative_title_genres_links_prior",
 )
+_STRONG_PRIOR_HIDDEN = (
+    "collaborative_title_genres_prior_hidden",
+    "collaborative_title_genres_links_prior_hidden",
+)
 _STRONG_LANDMARKS = (
     "collaborative_title_genres_128_landmarks",
     "collaborative_title_genres_links_128_landmarks",
@@ -220,9 +224,16 @@ PARTS = {
         (
             *("none", "title_genres_prior", "links_prior", "links_title_genres_prior"),
             *("collaborative", *_STRONG_PRIOR),
+            *("none_hidden", "links_title_genres_prior_hidden", *_STRONG_PRIOR_HIDDEN),
         ),
         variant=Variant("new_items", new_items=0.1),
-        pairs=(("title_genres_prior", "links_title_genres_prior"), _STRONG_PRIOR),
+        pairs=(
+            ("title_genres_prior", "links_title_genres_prior"),
+            _STRONG_PRIOR,
+            ("links_title_genres_prior", "links_title_genres_prior_hidden"),
+            ("none_hidden", "links_title_genres_prior_hidden"),
+            _STRONG_PRIOR_HIDDEN,
+        ),
         slices=("cold_item",),
         sliced_arm="links_title_genres_prior",
     ),

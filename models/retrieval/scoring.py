@@ -5,8 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from models.assembly import Augmented, InputAssembly
-from models.catalogue import NUM_ITEM_STATISTICS
-from models.inputs import NUM_USER_NUMBERS, Tensors
+from models.inputs import NUM_USER_NUMBERS, Tensors, without_statistics
 from models.profiles import profile_key
 from models.retrieval.base import ItemInputs, UserInputs
 from models.retrieval.two_tower import TwoTower
@@ -34,12 +33,13 @@ class TowerScorer(tf.keras.layers.Layer):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Vectors of users and of their items."""
         rows = prepared["item_row"]
-        fields, history = self.assembly.items(rows, prepared["history_row"], training=training)
+        hidden = self.assembly.items.hidden_ids(rows, training)
+        fields, history = self.assembly.items(rows, prepared["history_row"], hidden)
         if training and self.assembly.use.alignment_weight > 0:
             self.assembly.add_alignment_loss(prepared, fields, augmented)
         numbers = prepared["numeric"][:, NUM_USER_NUMBERS:]
-        if training and self.towers.hide_statistics:
-            numbers = self._without_statistics_of_hidden(fields, numbers)
+        if hidden is not None and self.assembly.hides_interactions:
+            numbers = without_statistics(numbers, hidden)
         return (
             self._users(prepared, history, augmented, training),
             self._items(fields, numbers, augmented, training),
@@ -48,7 +48,7 @@ class TowerScorer(tf.keras.layers.Layer):
     def user_vectors(self, prepared: Tensors, augmented: Augmented) -> tf.Tensor:
         """Vectors of users, for inference: [m, output_units]."""
         nothing = tf.zeros([0], tf.int32)
-        _, history = self.assembly.items(nothing, prepared["history_row"], training=False)
+        _, history = self.assembly.items(nothing, prepared["history_row"])
         return self._users(prepared, history, augmented, training=False)
 
     def item_vectors(self, rows: tf.Tensor, numbers: tf.Tensor, augmented: Augmented) -> tf.Tensor:
@@ -63,7 +63,7 @@ class TowerScorer(tf.keras.layers.Layer):
           [n, output_units].
         """
         nothing = tf.zeros([1, 0], tf.int32)
-        fields, _ = self.assembly.items(rows, nothing, training=False)
+        fields, _ = self.assembly.items(rows, nothing)
         return self.vectors_of_fields(fields, numbers, augmented)
 
     def vectors_of_fields(
@@ -71,15 +71,6 @@ class TowerScorer(tf.keras.layers.Layer):
     ) -> tf.Tensor:
         """Vectors of items as `item_vectors`, from their fields (`models.features.ItemEncoder`)."""
         return self._items(fields, numbers, augmented, training=False)
-
-    def _without_statistics_of_hidden(self, fields: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
-        """Numbers of items, 0 for the statistics of those whose id is the default: a new item's."""
-        default = tf.cast(self.assembly.items.ids.default(), fields.dtype)
-        shown = tf.reduce_any(fields[:, :1] != default, axis=2)
-        statistics, others = tf.split(
-            numbers, [NUM_ITEM_STATISTICS, numbers.shape[1] - NUM_ITEM_STATISTICS], axis=1
-        )
-        return tf.concat([statistics * tf.cast(shown, numbers.dtype), others], axis=1)
 
     def _users(
         self, prepared: Tensors, history: tf.Tensor, augmented: Augmented, training: bool | None

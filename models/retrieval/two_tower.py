@@ -39,8 +39,6 @@ class TwoTower(Backbone):
         temperature of 1 is then the usual one.
       pooling: how the history is pooled, "attention" or "mean".
       interest_units: width of the pooled history.
-      hide_statistics: whether an item whose id is hidden in training has no statistics there
-        either, and so looks like a new item; `models.retrieval.scoring.TowerScorer` does it.
     """
 
     def __init__(
@@ -52,7 +50,6 @@ class TwoTower(Backbone):
         normalize: bool = True,
         pooling: str = "attention",
         interest_units: int = 64,
-        hide_statistics: bool = False,
         **kwargs: object,
     ):
         """Creates the layers.
@@ -69,7 +66,6 @@ class TwoTower(Backbone):
         self.normalize = normalize
         self.pooling = pooling
         self.interest_units = interest_units
-        self.hide_statistics = hide_statistics
         self._interest = HistoryPooling(interest_units, pooling)
         self._user_network = top_network(top_units, dropout_rate, name="user_network")
         self._user_output = tf.keras.layers.Dense(output_units)

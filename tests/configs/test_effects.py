@@ -100,7 +100,7 @@ USELESS = [
         "knowledge.encoder.kind=minilm",
     ),
     (
-        "model.backbone_options.hide_statistics=true",
+        "model.id_dropout_hides=interactions",
         "model.id_dropout_rate=0",
         "model.id_dropout_rate=0.2",
     ),

@@ -149,11 +149,52 @@ def test_match_sources_are_hidden_in_training_each_on_its_own() -> None:
     np.testing.assert_allclose(hidden.all(axis=1).mean(), 0.0625, atol=0.015)
 
 
+@pytest.mark.parametrize("hides_interactions", [True, False])
+@pytest.mark.parametrize(("shape", "users"), [((40,), 40), ((40,), 1), ((8, 5), 8), ((1,), 1)])
+def test_a_candidate_with_a_hidden_id_looks_like_a_new_item(
+    shape: tuple[int, ...], users: int, hides_interactions: bool
+) -> None:
+    catalogue = Catalogue(catalogue_contents())
+    ids = TrainedIds(catalogue.num_trained_items + 1, WIDTH, catalogue.embedding_rows)
+    layer = InputAssembly(
+        ItemEncoder(catalogue, ids, WIDTH, id_dropout_rate=0.5),
+        num_match_features=4,
+        positive_rating=4.0,
+        num_match_sources=2,
+        hides_interactions=hides_interactions,
+        match_of_interactions=[False, True],
+    )
+    features = prepared(shape, users)
+    random = np.random.default_rng(4)
+    # Users have three numbers, items two statistics and here two numbers more.
+    features["numeric"] = tf.constant(random.uniform(1, 2, [*shape, 7]), tf.float32)
+    features["match"] = tf.constant(random.uniform(1, 2, [*shape, 4]), tf.float32)
+    features["item_row"] = tf.fill(shape, 2)
+    shown, _ = layer(features, Augmented(), training=False)
+    tf.keras.utils.set_random_seed(3)
+    trained, match = layer(features, Augmented(), training=True)
+
+    is_hidden = (trained.candidate[..., 0, :] != shown.candidate[..., 0, :]).numpy().all(axis=-1)
+    if len(is_hidden) > 1:
+        assert 0 < is_hidden.mean() < 1
+    expected = np.concatenate([features["numeric"], features["match"]], axis=-1)
+    if hides_interactions:
+        expected[is_hidden] *= [1, 1, 1, 0, 0, 1, 1] + [1, 1, 0, 0]
+    np.testing.assert_array_equal(trained.numeric, expected)
+    np.testing.assert_array_equal(match, expected[..., 7:])
+    np.testing.assert_array_equal(shown.numeric[..., :7], features["numeric"])
+
+
 def test_match_dropout_without_a_match_changes_nothing() -> None:
     catalogue = Catalogue(catalogue_contents())
     ids = TrainedIds(catalogue.num_trained_items + 1, WIDTH, catalogue.embedding_rows)
     layer = InputAssembly(
-        ItemEncoder(catalogue, ids, WIDTH), 0, 4.0, num_match_sources=0, match_dropout_rate=0.5
+        ItemEncoder(catalogue, ids, WIDTH, id_dropout_rate=0.5),
+        0,
+        4.0,
+        num_match_sources=0,
+        match_dropout_rate=0.5,
+        hides_interactions=True,
     )
     features = prepared((3,), 3) | {"match": tf.zeros([3, 0])}
     assert layer(features, Augmented(), training=True)[1].shape == (3, 0)

@@ -14,6 +14,7 @@ from configs.model import Model
 from configs.scenario import Scenario
 from configs.section import EntryTakesEffect
 from models.adapters import ADAPTERS
+from models.assembly import Augmented
 from models.backbones import BACKBONES
 from models.building import ModelTables, build_model, checked_options, example_kind, own_options
 from models.item_ids import KnowledgeIds
@@ -154,6 +155,27 @@ def test_a_learned_match_of_ratings_is_refused_where_xla_compiles(learned: bool)
             build_model(scenario, tables)
     else:
         assert build_model(scenario, tables)
+
+
+def test_a_model_knows_which_of_its_sources_are_made_from_interactions() -> None:
+    scenario = small_scenario(
+        match="means",
+        knowledge_match={"sources": ["plot", "item"], "dimension": 4, "history_length": 5},
+        adapter="none",
+        id_dropout_rate=0.5,
+        id_dropout_hides="interactions",
+    )
+    tables = model_tables()
+    records = tables.knowledge["item"]
+    records.fold_vectors = [records.vectors] * 3
+    model = build_model(scenario, tables)
+    prepared = model.prepared(raw_features(60)) | {"match": tf.ones([60, 12])}
+    tf.keras.utils.set_random_seed(0)
+    _, match = model.scorer.assembly(prepared, Augmented(), training=True)
+    np.testing.assert_array_equal(match[:, :6], 1)
+    hidden = (match[:, 6:] == 0).numpy()
+    assert (hidden.all(axis=1) == hidden.any(axis=1)).all()
+    assert 0.2 < hidden.mean() < 0.8
 
 
 @pytest.mark.parametrize("match", ["ridge", "means"])

@@ -84,34 +84,43 @@ def test_first_embeddings_are_small_and_random() -> None:
         assert np.std(weight) == pytest.approx(0.05, rel=0.1), weight.name
 
 
-def test_ids_of_candidates_are_hidden_in_training_only() -> None:
+@pytest.mark.parametrize("shape", [(2000,), (200, 10)])
+def test_ids_are_hidden_in_training_only(shape: tuple[int, ...]) -> None:
     layer = encoder(id_dropout_rate=0.25)
-    candidates = np.full([2000], 2, np.int32)
-    expected = expected_fields(layer)
-    for training in (None, False):
-        np.testing.assert_allclose(
-            layer(candidates, HISTORY, training=training)[0], expected[candidates], atol=1e-6
-        )
+    candidates = np.full(shape, 2, np.int32)
+    assert layer.hidden_ids(candidates, None) is None
+    assert layer.hidden_ids(candidates, False) is None
+    assert encoder(id_dropout_rate=0.0).hidden_ids(candidates, True) is None
     tf.keras.utils.set_random_seed(0)
-    encoded, history = layer(candidates, HISTORY, training=True)
-    hidden = np.isclose(encoded[:, 0], expected[0, 0]).all(axis=1)
+    hidden = layer.hidden_ids(candidates, True).numpy()
+    assert hidden.shape == shape
     # Three standard deviations of a share of 0.25 among 2,000.
     assert hidden.mean() == pytest.approx(0.25, abs=0.029)
-    np.testing.assert_allclose(encoded[:, 0][~hidden], expected[candidates[~hidden], 0], atol=1e-6)
-    np.testing.assert_allclose(encoded[:, 1], expected[candidates, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(6,), (2, 3), (1,)])
+def test_a_hidden_id_is_the_default_and_nothing_else_changes(shape: tuple[int, ...]) -> None:
+    layer = encoder()
+    candidates = np.resize(np.array([2, 1, 3, 5, 0, 2], np.int32), shape)
+    hidden = np.resize([True, False, False, True, True, False], shape)
+    encoded, history = layer(candidates, HISTORY, tf.constant(hidden))
+    expected = expected_fields(layer)
+    fields = expected[candidates]
+    fields[hidden, 0] = expected[0, 0]
+    np.testing.assert_allclose(encoded, fields, atol=1e-6)
     np.testing.assert_allclose(history, expected[HISTORY], atol=1e-6)
 
 
 def test_hiding_ids_teaches_the_default_embedding() -> None:
-    layer = encoder(id_dropout_rate=0.99)
-    tf.keras.utils.set_random_seed(1)
+    layer = encoder()
     candidates = np.full([50], 2, np.int32)
+    hidden = tf.range(50) < 40
     (gradient,) = gradients_of(
-        lambda: tf.reduce_sum(layer(candidates, HISTORY[:, :0], training=True)[0][:, 0]),
+        lambda: tf.reduce_sum(layer(candidates, HISTORY[:, :0], hidden)[0][:, 0]),
         layer.ids.trainable_weights,
     )
-    assert gradient[0].min() > 25
-    np.testing.assert_array_equal(gradient[[1, 2, 3]], 0)
+    np.testing.assert_array_equal(gradient[0], 40)
+    assert sorted(gradient[1:].sum(axis=1)) == [0, 0, 0, 10 * WIDTH]
 
 
 def test_regularization_is_the_mean_square_over_distinct_items() -> None:

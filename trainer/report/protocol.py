@@ -279,7 +279,8 @@ def _settings(scenario: Scenario) -> dict[str, str]:
         f"{training.learning_rate:g}, {_SCHEDULES[training.schedule]}",
         "L2 factor on the id embeddings of a batch": f"{training.embedding_regularization:g}",
         "dropout": f"{model.dropout_rate:g}",
-        "id dropout": f"{model.id_dropout_rate:g}",
+        "id dropout": f"{model.id_dropout_rate:g}"
+        + (", of all that interactions tell" if model.id_dropout_hides == "interactions" else ""),
         "knowledge dropout": f"{model.knowledge_dropout_rate:g}",
         "expert dropout": f"{model.hein.dropout_rate:g}",
         **{_words(name): str(value) for name, value in _changed_training(training).items()},

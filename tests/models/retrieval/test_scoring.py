@@ -61,7 +61,7 @@ def test_one_user_of_many_items_is_encoded_once() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_an_item_whose_id_is_hidden_has_no_statistics_either(share: float) -> None:
-    model = small_retrieval_model(towers={"hide_statistics": True})
+    model = small_retrieval_model(id_dropout_rate=0.5, id_dropout_hides="interactions")
     items = model.scorer.assembly.items
     items.id_dropout_rate = share
     prepared = model.prepared(raw_features(60))
@@ -72,7 +72,7 @@ def test_an_item_whose_id_is_hidden_has_no_statistics_either(share: float) -> No
     numbers = model.inputs_preparation.item_numbers(rows).numpy()
     assert (numbers[:, :2] != 0).any(axis=1).mean() > 0.5
     shown = model.scorer.item_vectors(rows, numbers, augmented).numpy()
-    fields, _ = model.scorer.assembly.items(rows, tf.zeros([1, 0], tf.int32), training=False)
+    fields, _ = model.scorer.assembly.items(rows, tf.zeros([1, 0], tf.int32))
     fields, numbers = fields.numpy(), numbers.copy()
     fields[:, 0] = items.ids.default()
     numbers[:, :2] = 0

@@ -139,6 +139,11 @@ def test_every_setting_of_training_and_regularisation_is_listed() -> None:
     )
 
 
+def test_it_is_said_when_hidden_ids_hide_more() -> None:
+    hiding = entry_of(model__id_dropout_hides="interactions")[1]
+    assert "; id dropout 0.1, of all that interactions tell; knowledge dropout" in hiding
+
+
 def test_a_constant_learning_rate_is_called_so() -> None:
     assert "Adam with learning rate 0.001, kept constant" in entry_of()[1]
 
