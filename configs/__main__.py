@@ -98,6 +98,12 @@ def schema(arguments: argparse.Namespace) -> Mapping[str, object]:
     return document
 
 
+def _port_number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 65535. Received: {text!r}")
+    return int(text)
+
+
 def _add_doctor(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "doctor", help="whether this machine can do the work", description=_DOCTOR
@@ -110,7 +116,7 @@ def _add_doctor(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--port",
-        type=int,
+        type=_port_number,
         action="append",
         metavar="P",
         help="port of a local server; may be repeated (default: 8500 and 8501)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from configs.section import Role, Section, TakesEffect, file_names
 
@@ -93,6 +93,15 @@ class Interactions(Table):
     )
 
 
+def _no_empty_separator(separator: str) -> str:
+    if not separator:
+        raise ValueError(
+            "is empty; leave it out if there is none, and write '|' with quotes of its own in an "
+            "override: separator='\"|\"'"
+        )
+    return separator
+
+
 class Attribute(Section):
     """One attribute of an item or of a user."""
 
@@ -100,7 +109,7 @@ class Attribute(Section):
     column: str | None = Field(
         None, description="column of the table; the attribute's name if empty"
     )
-    separator: str | None = Field(
+    separator: Annotated[str, AfterValidator(_no_empty_separator)] | None = Field(
         None, description="splits a multi-valued categorical attribute, for example '|'"
     )
     flags: tuple[str, ...] = Field(

@@ -289,9 +289,9 @@ class Model(Section):
         NamesRun("hides-{}"),
     ] = Field(
         "id",
-        description="what a candidate with a hidden id lacks. interactions: its id, its "
+        description="what a candidate with a hidden id lacks. interactions: the id, its "
         "statistics and its match with sources that are made from interactions, so that it looks "
-        "like a new item",
+        "like a new item (docs/training.md)",
     )
     knowledge_dropout_rate: Annotated[float, WITH_FIELDS] = Field(
         0.05,

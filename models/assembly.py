@@ -17,6 +17,7 @@ from models.inputs import (
     knowledge_row_key,
     without_statistics,
 )
+from models.item_ids import TrainedIds
 from models.layers.gates import FactorGate, ZeroStart
 from models.layers.top_network import RandomNumbers
 from models.losses import alignment_loss
@@ -132,7 +133,8 @@ class InputAssembly(tf.keras.layers.Layer):
     With `hides_interactions` a candidate whose id is hidden in training looks like a new item: it
     has no statistics and no match with a source that is made from interactions either. Left beside
     a hidden id, these would be what a network learns to trust where it knows no id, and a new item
-    has none of them. (Volkovs et al., "DropoutNet", 2017, hide what preferences tell likewise.)
+    has none of them. Knowledge in the place of the id stays, since a new item has it.
+    (Volkovs et al., "DropoutNet", 2017, hide what preferences tell likewise.)
 
     Shapes: prepared features and `Augmented` -> `BackboneInputs` of `...` candidates, and
       standardised match features [..., features], which are among its numbers too.
@@ -212,8 +214,7 @@ class InputAssembly(tf.keras.layers.Layer):
         self, prepared: Tensors, augmented: Augmented, training: bool | None = None
     ) -> tuple[BackboneInputs, tf.Tensor]:
         """Assembles a batch."""
-        hidden = self.items.hidden_ids(prepared["item_row"], training)
-        candidate, history = self.items(prepared["item_row"], prepared["history_row"], hidden)
+        candidate, history, looks_new = self.encode_items(prepared, training)
         if self.use.alignment_weight > 0 and training:
             self.add_alignment_loss(prepared, candidate, augmented)
         side = []
@@ -233,9 +234,9 @@ class InputAssembly(tf.keras.layers.Layer):
         if training and self._match_dropout_rate > 0 and match.shape[-1]:
             match = self._hide_some_sources(match)
         numeric = prepared["numeric"]
-        if hidden is not None and self.hides_interactions:
-            numeric = without_statistics(numeric, hidden, first=NUM_USER_NUMBERS)
-            match = self._without_interactions(match, hidden)
+        if looks_new is not None:
+            numeric = without_statistics(numeric, looks_new, first=NUM_USER_NUMBERS)
+            match = self._without_interactions(match, looks_new)
         numbers = [tf.cast(numeric, match.dtype), match]
         if self.profile is not None:
             fields, profile_numbers = self.profile(prepared, training=training)
@@ -253,6 +254,22 @@ class InputAssembly(tf.keras.layers.Layer):
             ),
             match,
         )
+
+    def encode_items(
+        self, prepared: Tensors, training: bool | None
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+        """Fields of candidates and histories, as `models.features.ItemEncoder` gives them.
+
+        Returns:
+          Both, and the candidates that are to look like new items: bool, or None for none of them.
+        """
+        rows = prepared["item_row"]
+        hidden = self.items.hidden_ids(rows, training)
+        if not self.hides_interactions:
+            return (*self.items(rows, prepared["history_row"], hidden), None)
+        # Knowledge in the place of the id is what a new item has.
+        without_id = hidden if isinstance(self.items.ids, TrainedIds) else None
+        return (*self.items(rows, prepared["history_row"], without_id), hidden)
 
     def source_fields(self, entity: str, vectors: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Fields of an entity's sources: [..., sources, width], or one with a factor gate."""
@@ -304,14 +321,14 @@ class InputAssembly(tf.keras.layers.Layer):
         )
         return match * tf.repeat(shown, match.shape[-1] // sources, axis=-1)
 
-    def _without_interactions(self, match: tf.Tensor, hidden: tf.Tensor) -> tf.Tensor:
+    def _without_interactions(self, match: tf.Tensor, looks_new: tf.Tensor) -> tf.Tensor:
         if not any(self._match_of_interactions):
             return match
         of_interactions = tf.repeat(
             tf.constant(self._match_of_interactions),
             match.shape[-1] // len(self._match_of_interactions),
         )
-        return tf.where(hidden[..., tf.newaxis] & of_interactions, tf.zeros_like(match), match)
+        return tf.where(looks_new[..., tf.newaxis] & of_interactions, tf.zeros_like(match), match)
 
     def _standardised(self, match: tf.Tensor) -> tf.Tensor:
         scaled = (match - self._match_mean) / self._match_deviation

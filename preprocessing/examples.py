@@ -22,6 +22,7 @@ from preprocessing.examples_manifest import (
     require_consistent_settings,
     thin_parts,
     unknown_parts,
+    unread_rows,
 )
 from preprocessing.inputs import input_checksums
 from preprocessing.interactions import leak_check
@@ -102,7 +103,11 @@ def build_examples(
         tell_missing_answers(scenario, missing)
         tell_catalogue_coverage(scenario, counts["coverage"]["catalogue"])
         unknown = unknown_parts(counts, directory.dead_letters)
-        for warning in [*([unknown] if unknown else []), *thin_parts(counts)]:
+        for warning in [
+            *([unknown] if unknown else []),
+            *unread_rows(counts),
+            *thin_parts(counts),
+        ]:
             say(f"examples: warning: {warning}")
         return {"step": "examples", **counts, "missing_answers": list(missing)}
 

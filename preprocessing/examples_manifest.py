@@ -141,6 +141,32 @@ def unknown_parts(counts: Mapping[str, Any], dead_letters: Path) -> str | None:
     return problem
 
 
+def unread_rows(counts: Mapping[str, Any]) -> list[str]:
+    """Warnings about rejected rows and unreadable numbers of catalogue and profiles.
+
+    Args:
+      counts: counts of the manifest.
+    """
+    warnings = []
+    for table in ("catalogue", "profiles"):
+        read = counts.get(table, {})
+        if read.get("dead_letters"):
+            reasons = ", ".join(
+                f"{reason} {count:,}" for reason, count in read["rejected_by_reason"].items()
+            )
+            warnings.append(
+                f"{read['dead_letters']:,} of {read['records_in']:,} rows of data.{table} were "
+                f"rejected ({reasons}); dead_letters.jsonl has them"
+            )
+        for name, count in read.get("unreadable_numbers", {}).items():
+            if count:
+                warnings.append(
+                    f"data.{table}.attributes.{name}: {count:,} values of {read['records_out']:,} "
+                    "rows are no numbers, and count as missing"
+                )
+    return warnings
+
+
 def thin_parts(counts: Mapping[str, Any]) -> list[str]:
     """Warnings about parts without samples, or with samples of one class only.
 

@@ -11,12 +11,14 @@ import json
 import lzma
 import zlib
 from collections.abc import Iterator, Mapping
+from glob import has_magic
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from preprocessing import storage
+from preprocessing.downloading.data_sets import missing_data_advice
 
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 """Ends of the names of files that are decompressed while they are read."""
@@ -114,11 +116,26 @@ def input_checksums(files: Mapping[str, str]) -> dict[str, str]:
     """
     hashes = {}
     for path, key in sorted(files.items()):
-        if path not in storage.matching_files(path):
-            where = "" if storage.is_url(path) else f" (relative paths start at {Path.cwd()})"
-            raise ConfigurationError(f"{key}: there is no file '{path}'{where}")
+        matches = storage.matching_files(path)
+        if path not in matches:
+            raise ConfigurationError(
+                f"{key}: '{path}' is a pattern; name each file, for example '{matches[0]}'"
+                if matches
+                else f"{key}: {nothing_at(path)}"
+            )
         hashes[path] = _sha256_of_whole_file(path)
     return hashes
+
+
+def nothing_at(path: str) -> str:
+    """What is wrong with a path or pattern that means no file."""
+    where = "" if storage.is_url(path) else f" (relative paths start at {Path.cwd()})"
+    where += missing_data_advice(path)
+    if has_magic(path):
+        return f"no file matches '{path}'{where}"
+    if not storage.is_url(path) and Path(path).is_dir():
+        return f"'{path}' is a folder; name a file in it"
+    return f"there is no file '{path}'{where}"
 
 
 def _sha256_of_whole_file(path: str) -> str:

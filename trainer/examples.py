@@ -33,7 +33,7 @@ from preprocessing.records.contract import (
     features_of,
 )
 from preprocessing.records.layout import WorkDirectory
-from preprocessing.records.parsing import CANDIDATE_MASK, parse_examples
+from preprocessing.records.parsing import CANDIDATE_MASK, as_text, parse_examples
 from preprocessing.records.tfrecord_file import check_intact
 from trainer.model_kinds import MODEL_KINDS, ModelKind
 from trainer.tables import data_fingerprint, read_model_tables, settings_asked
@@ -259,8 +259,8 @@ class ExampleReader:
                 "'python -m preprocessing examples --force' again"
             )
         return PreparedExamples(
-            user_ids=columns.pop(USER_ID).astype(str),
-            item_ids=columns.pop(ITEM_ID).astype(str),
+            user_ids=as_text(columns.pop(USER_ID)),
+            item_ids=as_text(columns.pop(ITEM_ID)),
             history_rows=columns.pop(_HISTORY_ROWS, None),
             labels=_labels(columns, self.label_names),
             features=columns,

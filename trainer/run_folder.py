@@ -205,8 +205,11 @@ class RunFolder:
         """
         self._require_complete()
         try:
-            return json.loads(self.metrics.read_text(encoding="utf-8"))
-        except ValueError as error:
+            metrics = json.loads(self.metrics.read_text(encoding="utf-8"))
+            if "fingerprint" not in metrics:
+                raise ValueError("it is not the result of a training")
+            return metrics
+        except (TypeError, ValueError) as error:
             raise RunFolderError(f"{self.metrics} is damaged ({error}); train again") from error
 
     def read_history(self) -> list[dict[str, float]]:

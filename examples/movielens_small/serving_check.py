@@ -16,7 +16,7 @@ from models.ranking import RankingModel
 from preprocessing.records.contract import REQUEST_FEATURES
 from preprocessing.records.item_tables import read_item_attributes
 from preprocessing.records.layout import WorkDirectory
-from preprocessing.records.parsing import example_dataset
+from preprocessing.records.parsing import as_text, example_dataset
 from serving.client import RankingClient, RestRankingClient, UserRequest
 from serving.server import LocalServer
 from trainer.experiments.results import RunResult
@@ -114,7 +114,7 @@ def _user_and_candidates(
     row = int(np.argsort(lengths, kind="stable")[len(lengths) // 2])
     first = int(np.flatnonzero(users == users[row])[0])
     user = _request(batches[first // _ROWS_PER_REQUEST], first % _ROWS_PER_REQUEST)
-    held_out = items[users == users[row]].astype(str)[: CANDIDATES // 2].tolist()
+    held_out = as_text(items[users == users[row]])[: CANDIDATES // 2].tolist()
     attributes = read_item_attributes(WorkDirectory(scenario.work_dir).examples.item_attributes)
     rated = {*held_out, *user.history_item_id}
     rated_items = [
@@ -141,7 +141,7 @@ def _request(batch: Mapping[str, np.ndarray], row: int) -> UserRequest:
 
 def _score_rows(client: RankingClient, batch: Mapping[str, np.ndarray]) -> np.ndarray:
     users = [_request(batch, row) for row in range(len(batch["user_id"]))]
-    return client.score_rows(users, batch["item_id"].astype(str).tolist())
+    return client.score_rows(users, as_text(batch["item_id"]).tolist())
 
 
 def _checkpoint_scores(model: RankingModel, user: UserRequest, candidates: list[str]) -> np.ndarray:

@@ -32,14 +32,12 @@ class TowerScorer(tf.keras.layers.Layer):
         self, prepared: Tensors, augmented: Augmented, training: bool | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Vectors of users and of their items."""
-        rows = prepared["item_row"]
-        hidden = self.assembly.items.hidden_ids(rows, training)
-        fields, history = self.assembly.items(rows, prepared["history_row"], hidden)
+        fields, history, looks_new = self.assembly.encode_items(prepared, training)
         if training and self.assembly.use.alignment_weight > 0:
             self.assembly.add_alignment_loss(prepared, fields, augmented)
         numbers = prepared["numeric"][:, NUM_USER_NUMBERS:]
-        if hidden is not None and self.assembly.hides_interactions:
-            numbers = without_statistics(numbers, hidden)
+        if looks_new is not None:
+            numbers = without_statistics(numbers, looks_new)
         return (
             self._users(prepared, history, augmented, training),
             self._items(fields, numbers, augmented, training),

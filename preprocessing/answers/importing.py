@@ -20,10 +20,11 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from configs.command_line import RejectedInput, say
+from configs.command_line import CommandError, RejectedInput, say
 from configs.files import errors_name
 from configs.loading import ConfigurationError
 from configs.progress import progress
+from preprocessing import storage
 from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.formats import Expected
 from preprocessing.answers.names import NameCounts, told_names
@@ -126,6 +127,12 @@ class AnswerSummary:
     def examples(self) -> dict[str, list[dict[str, object]]]:
         """Reason -> the first rejected records with it: file, line and detail."""
         return dict(sorted(self._examples.items()))
+
+    def example_lines(self) -> Iterator[str]:
+        """The same for people."""
+        for reason, examples in self.examples().items():
+            for example in examples:
+                yield f"{example['file']}:{example['line']}: {reason}: {example['detail']}"
 
     def files(self) -> list[dict[str, object]]:
         """File, format, and the records read, accepted and rejected."""
@@ -364,7 +371,8 @@ def import_answers(
     Raises:
       ConfigurationError: a file does not exist, or the source cannot be a name.
       CommandError: a file cannot be read as its format at all, a prompt file has a line that is
-        no prompt, or the file of ids has an id twice; nothing is written.
+        no prompt, the file of ids has an id twice, or answers would be lost, either rejected ones
+        of an input that lies in `out`, or those in `out` for none at all; nothing is written.
       RejectedInput: records were rejected and `strict` was given; everything is written.
     """
     require_plain_name("--source", source)
@@ -394,6 +402,8 @@ def import_answers(
         if mapping is not None:
             mapping.require_met()
             result["ids"] = mapping.summary()
+        if result["rejected"]:
+            _require_nothing_lost(paths, folder.path, result, summary)
         writer.finish(result)
     for line in summary_lines(result):
         say(line)
@@ -406,6 +416,30 @@ def import_answers(
         if strict:
             raise RejectedInput(f"some records were rejected; see {folder.dead_letters}", result)
     return result
+
+
+def _has_answers(folder: Path) -> bool:
+    answers = (ImportFolder(folder, compressed).answers for compressed in (False, True))
+    return any(path.is_file() and path.stat().st_size for path in answers)
+
+
+def _require_nothing_lost(
+    paths: Sequence[str], out: Path, result: Mapping[str, Any], summary: AnswerSummary
+) -> None:
+    """Raises CommandError if rejected answers are in the input that is replaced, or nothing else.
+
+    The message has what is said of them, since no dead letters are written.
+    """
+    written = {ImportFolder(out, compressed).answers.resolve() for compressed in (False, True)}
+    problem = ""
+    for path in paths:
+        if not storage.is_url(path) and Path(path).resolve() in written:
+            problem = f"{path} is the input, too, and what is rejected would be gone from it"
+    if not result["accepted"] and _has_answers(out):
+        problem = f"no answer was accepted, and {out} has those of an earlier import"
+    if problem:
+        told = [*summary_lines(result), *summary.example_lines()]
+        raise CommandError("\n".join([*told, f"--out {out}: {problem}; name another folder"]))
 
 
 def validate_answers(
@@ -451,9 +485,8 @@ def validate_answers(
     }
     for line in summary_lines(result):
         say(line)
-    for reason, examples in summary.examples().items():
-        for example in examples:
-            say(f"{example['file']}:{example['line']}: {reason}: {example['detail']}")
+    for line in summary.example_lines():
+        say(line)
     if strict and result["rejected"]:
         raise RejectedInput(f"{result['rejected']:,} of {result['read']:,} answers", result)
     return result

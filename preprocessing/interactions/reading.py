@@ -18,6 +18,8 @@ from preprocessing.tables.blocks import ParsedBlock, WantedColumns
 from preprocessing.tables.ids import usable_ids
 from preprocessing.tables.table_reader import TableReader, open_table
 from preprocessing.tables.values import (
+    FIRST_SECOND,
+    LAST_SECOND,
     fractional_seconds_of,
     numbers_of,
     parse_integers,
@@ -260,7 +262,10 @@ class _Rows:
         if column is None:
             return self._repeated(0, TIMESTAMP)
         seconds = seconds_of(self._block.table[column], self._data.interactions.time_unit)
-        self._reject("unparsable_timestamp", pc.is_null(seconds), column)
+        is_time = pc.and_(
+            pc.greater_equal(seconds, FIRST_SECOND), pc.less_equal(seconds, LAST_SECOND)
+        )
+        self._reject("unparsable_timestamp", pc.invert(pc.fill_null(is_time, False)), column)
         return seconds
 
     def order(self) -> pa.ChunkedArray:

@@ -289,14 +289,15 @@ def _build(scenario: Scenario, plan: LinkPlan, has_log: bool, folder: Path) -> d
         letters.write(StepDirectory(folder).dead_letters)
     counts, rejected = answers.counts, count_by_reason(StepDirectory(folder).dead_letters)
     table = joined_tables(tables)
-    _require_links(plan, table, counts, rejected, catalogue)
-    write_parquet(table, folder / LINKS_FILE)
-    catalogue.write(folder / TITLES_FILE)
-    pyarrow.csv.write_csv(review_rows(table, catalogue), folder / REVIEW_FILE)
     popularity = None
     if has_log:
         forgotten = Forgotten.of(scenario.work_dir)
         popularity = rows_by_id(scenario.data.interactions, forgotten)["item"]
+    _require_links(plan, table, counts, rejected, catalogue)
+    _require_known_items(plan, table, catalogue, popularity)
+    write_parquet(table, folder / LINKS_FILE)
+    catalogue.write(folder / TITLES_FILE)
+    pyarrow.csv.write_csv(review_rows(table, catalogue), folder / REVIEW_FILE)
     return {
         "counts": {
             "answers_read": counts["read"],
@@ -468,6 +469,34 @@ def _require_links(
         f"{key}: none of the {len(table):,} names is an item of the catalogue; the answers name "
         f"{', '.join(shown[:_MOST_SHOWN])}, the catalogue has {', '.join(titles)}. Do they belong "
         "together, and does data.catalogue.title name the column of the titles?"
+    )
+
+
+def _require_known_items(
+    plan: LinkPlan,
+    table: pa.Table,
+    catalogue: TitleCatalogue,
+    popularity: Mapping[str, int] | None,
+) -> None:
+    """Raises CommandError if no answer is about an item of the catalogue or of the log.
+
+    Names are found by titles, so that answers with ids of another list would be linked, too.
+    """
+    if table.column_names[0] != "item":
+        return
+    answered = pc.unique(table["item"].combine_chunks())
+    if pc.any(pc.is_in(answered, value_set=catalogue.ids)).as_py():
+        return
+    if popularity is not None and any(item in popularity for item in answered.to_pylist()):
+        return
+    shown, known = (
+        ", ".join(repr(item) for item in items.slice(0, _MOST_SHOWN).to_pylist())
+        for items in (answered, catalogue.ids)
+    )
+    raise CommandError(
+        f"knowledge.answers.{plan.source}: none of the {len(answered):,} items that answers are "
+        f"about is in the catalogue or in the log; the answers have the ids {shown}, the catalogue "
+        f"{known}. 'import --ids' gives answers the ids that you have (docs/importing.md)"
     )
 
 

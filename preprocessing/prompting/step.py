@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import time
@@ -24,7 +25,7 @@ from preprocessing.dead_letters import DeadLetterRuns, count_by_reason
 from preprocessing.grouping.groups_file import open_groups
 from preprocessing.grouping.plan import Kind, groups_file_of, kind_of_groups
 from preprocessing.grouping.step import groups_at_hand
-from preprocessing.inputs import input_checksums
+from preprocessing.inputs import bounded_lines, input_checksums
 from preprocessing.interactions.catalogue import open_catalogue, open_profiles
 from preprocessing.interactions.first_interactions import FirstInteractions, InteractionShards
 from preprocessing.interactions.reading import open_interactions
@@ -398,10 +399,12 @@ def build_prompts(
 
     Raises:
       ConfigurationError: a source, file, column or placeholder does not exist.
-      CommandError: an input file is cut off.
+      CommandError: an input file is cut off, or `out` is a folder or holds answers.
       RejectedInput: `strict` and there are dead letters.
     """
     start = time.monotonic()
+    if out is not None:
+        _require_place(out)
     directory = StepDirectory(Path(scenario.work_dir) / "prompts")
     if prices is None:
         prices = Prices(scenario.generation.price_input, scenario.generation.price_output)
@@ -522,10 +525,22 @@ def _remarks(source: str, counts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _copy(folder: Path, out: Path) -> None:
-    """Copies prompts to `out` and what belongs to them beside it, each file in one move."""
+def _require_place(out: Path) -> None:
+    """Raises CommandError if prompts cannot be copied to `out`, or would replace answers there."""
     if out.is_dir():
         raise CommandError(f"--out {out}: is a folder; name a file, e.g. {out / PROMPTS}")
+    if not out.is_file():
+        return
+    try:
+        record = json.loads(next(bounded_lines(out), b""))
+    except ValueError:
+        return
+    if isinstance(record, dict) and "answer" in record:
+        raise CommandError(f"--out {out}: holds answers, which prompts would replace; name another")
+
+
+def _copy(folder: Path, out: Path) -> None:
+    """Copies prompts to `out` and what belongs to them beside it, each file in one move."""
     copies = {folder / PROMPTS: out}
     for path in (folder / CUSTOM_IDS, *sorted(folder.glob("groups_*.csv"))):
         copies[path] = out.with_name(f"{out.stem}.{path.name}")

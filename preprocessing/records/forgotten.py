@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from configs.loading import ConfigurationError
 from preprocessing import storage
 from preprocessing.records.contract import DamagedRecords
 
@@ -43,7 +44,8 @@ class Forgotten:
         """Reads the file of a work directory; where there is none, nothing was forgotten.
 
         Raises:
-          DamagedRecords: the file is not what `write` wrote.
+          ConfigurationError: the work directory is a file.
+        DamagedRecords: the file is not what `write` wrote.
         """
         path = Path(work_dir) / FORGOTTEN_FILE
         try:
@@ -58,6 +60,8 @@ class Forgotten:
             return read
         except FileNotFoundError:
             return cls()
+        except NotADirectoryError as error:
+            raise ConfigurationError(f"work_dir: '{work_dir}' is a file; name a folder") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DamagedRecords(
                 f"{path}: not a list of forgotten ids ({error}); restore it from a backup: without "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from preprocessing.records.contract import (
@@ -87,6 +88,14 @@ def with_masks(parsed: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     if ITEM_ID in parsed and parsed[ITEM_ID].shape.rank == 2:
         masks[CANDIDATE_MASK] = parsed[ITEM_ID] != b""
     return {**parsed, **masks}
+
+
+def as_text(values: np.ndarray) -> np.ndarray:
+    """Texts of parsed values, whatever their alphabet: bytes [...], UTF-8 -> str [...].
+
+    NumPy's own `astype(str)` reads bytes as ASCII.
+    """
+    return np.char.decode(values.astype(np.bytes_), "utf-8")
 
 
 def example_dataset(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from glob import has_magic
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +15,7 @@ from configs.data import Table
 from configs.loading import ConfigurationError
 from preprocessing import storage
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.downloading.data_sets import missing_data_advice
-from preprocessing.inputs import COMPRESSED_SUFFIXES, open_input
+from preprocessing.inputs import COMPRESSED_SUFFIXES, nothing_at, open_input
 from preprocessing.records.forgotten import NOTHING_FORGOTTEN, Forgotten
 
 
@@ -133,8 +131,8 @@ class WantedColumns:
         for key, column in self.by_key.items():
             if column not in columns:
                 raise ConfigurationError(
-                    f"{key}: {file} has no column '{column}'. Its columns: {', '.join(columns)}"
-                    f"{self.way_out(key)}"
+                    f"{key}: {file} has no column '{column}'. Its columns: "
+                    f"{', '.join(map(_shown, columns))}{self.way_out(key)}"
                 )
             if columns.count(column) > 1:
                 raise ConfigurationError(f"{key}: {file} has more than one column '{column}'")
@@ -142,6 +140,11 @@ class WantedColumns:
     def way_out(self, key: str) -> str:
         """How to say that there is no such column, for the end of an error message."""
         return f". Write '{key}: null' if there is none" if key in self.optional else ""
+
+
+def _shown(column: str) -> str:
+    """A column as it is named, in quotes where blanks around it would not be seen."""
+    return column if column == column.strip() else repr(column)
 
 
 _FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
@@ -161,19 +164,9 @@ def expand_paths(paths: Iterable[str], key: str) -> list[str]:
     for path in paths:
         matches = storage.matching_files(path)
         if not matches:
-            raise ConfigurationError(f"{key}: {_nothing_at(path)}")
+            raise ConfigurationError(f"{key}: {nothing_at(path)}")
         files |= dict.fromkeys(matches)
     return list(files)
-
-
-def _nothing_at(path: str) -> str:
-    where = "" if storage.is_url(path) else f" (relative paths start at {Path.cwd()})"
-    where += missing_data_advice(path)
-    if has_magic(path):
-        return f"no file matches '{path}'{where}"
-    if not storage.is_url(path) and Path(path).is_dir():
-        return f"'{path}' is a folder; name its files, for example '{path.rstrip('/')}/*.parquet'"
-    return f"there is no file '{path}'{where}"
 
 
 def format_of(table: Table, path: str, key: str) -> str:

@@ -16,6 +16,7 @@ from pyarrow import csv as arrow_csv
 from configs.data import Table
 from configs.loading import ConfigurationError
 from preprocessing.dead_letters import DeadLetter, dead_letter
+from preprocessing.inputs import COMPRESSED_SUFFIXES
 from preprocessing.tables.blocks import (
     LineBlock,
     ParsedBlock,
@@ -140,8 +141,12 @@ def read_column_names(file: TableFile, table: Table, key: str) -> tuple[str, ...
     try:
         names = dialect.split(lines[0].decode())
     except (UnicodeDecodeError, csv.Error) as error:
+        advice = ""
+        if isinstance(error, UnicodeDecodeError):
+            advice = "; say its encoding, or, if it is packed, name it with a small "
+            advice += ", ".join(COMPRESSED_SUFFIXES)
         raise ConfigurationError(
-            f"{key}: {file.name}: line 1 is not a CSV header ({error})"
+            f"{key}: {file.name}: line 1 is not a CSV header ({error}){advice}"
         ) from error
     if not any(names):
         raise ConfigurationError(f"{key}: {file.name}: line 1 is empty; it must name the columns")

@@ -13,6 +13,9 @@ from pyarrow import types
 EXACT_INTEGERS = float(1 << 53)
 """Below this, float64 holds every whole number."""
 
+FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
+"""The years 1 to 9999, in seconds since 1970."""
+
 _LIST_GLUE = ", "
 
 

@@ -49,7 +49,7 @@ from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.item_tables import read_item_attributes
 from preprocessing.records.knowledge import CentredVectors, KnowledgeVectors, read_knowledge
 from preprocessing.records.layout import WorkDirectory
-from preprocessing.records.parsing import example_dataset
+from preprocessing.records.parsing import as_text, example_dataset
 from preprocessing.records.provenance import as_written
 from serving.client.inputs import UserRequest
 
@@ -172,7 +172,7 @@ class Samples:
         self._first: dict[str, tuple[int, UserRequest]] = {}
         for batch in example_dataset(files, _READ_BATCH, read):
             columns = {name: values.numpy() for name, values in batch.items()}
-            for row, user in enumerate(columns[USER_ID].astype(str).tolist()):
+            for row, user in enumerate(as_text(columns[USER_ID]).tolist()):
                 position = int(columns[POSITION][row])
                 sample = (
                     position,
@@ -199,7 +199,7 @@ class Samples:
         ratings = columns[HISTORY_RATING][row][real].tolist() if self._has_ratings else None
         return UserRequest(
             columns[USER_ID][row].decode(),
-            columns[HISTORY_ITEM_ID][row][real].astype(str).tolist(),
+            as_text(columns[HISTORY_ITEM_ID][row][real]).tolist(),
             ratings,
             float(columns[USER_SHARE_LIKED][row]),
             float(columns[USER_MEAN_RATING][row]),

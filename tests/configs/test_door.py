@@ -111,6 +111,15 @@ def test_doctor_tells_what_is_there_and_what_to_do(
     assert code == 1 and "no list of models" in err and "look at generation.base_url" in err
 
 
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
+def test_doctor_asks_for_a_port_that_there_may_be(
+    capsys: pytest.CaptureFixture[str], port: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(capsys, "doctor", f"--port={port}")
+    assert f"from 0 to 65535. Received: '{port}'" in capsys.readouterr().err
+
+
 def test_doctor_says_that_a_proxy_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "nowhere://127.0.0.1:1")
     found = configs.doctor._endpoint(Generation(base_url="http://127.0.0.1:1/v1"))

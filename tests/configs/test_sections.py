@@ -196,6 +196,7 @@ def test_tables_need_files_and_column_names(table: dict[str, Any], problem: str)
         ({"kind": "numeric", "separator": "|"}, "for categorical attributes"),
         ({"kind": "numeric", "values": {"1": "one"}}, "for categorical attributes"),
         ({"kind": "categorical", "flags": ["a"], "column": "b"}, "in place of 'column'"),
+        ({"kind": "categorical", "separator": ""}, "quotes of its own in an override"),
         ({"kind": "numeric", "pattern": "(year"}, "not a regular expression"),
         ({"kind": "numeric", "pattern": "year"}, "exactly one group"),
         ({"kind": "numeric", "pattern": "(a)(b)"}, "exactly one group"),

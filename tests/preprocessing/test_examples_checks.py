@@ -5,7 +5,12 @@ import pytest
 from configs.command_line import CommandError
 from configs.data import Data, Split
 from configs.loading import ConfigurationError
-from preprocessing.examples_manifest import require_consistent_settings, require_samples, thin_parts
+from preprocessing.examples_manifest import (
+    require_consistent_settings,
+    require_samples,
+    thin_parts,
+    unread_rows,
+)
 
 TREE = {"interactions": {"path": "i.csv"}, "catalogue": {"path": "c.csv"}}
 IMPLICIT = {"interactions": {"path": "i.csv", "columns": {"rating": None}}}
@@ -82,6 +87,21 @@ def test_parts_that_lack_samples_or_a_class_are_named():
 def test_lists_and_retrieval_need_no_negative_samples():
     (warning,) = thin_parts(counts((9, 2, 3), (9, 2, 0), "rerank", "retrieval"))
     assert warning.startswith("all 3 samples of part 'test' have label 0")
+
+
+def test_what_was_not_read_of_catalogue_and_profiles_is_said():
+    read = {"records_in": 9, "records_out": 7, "dead_letters": 2}
+    reasons = {"rejected_by_reason": {"missing_item_id": 2}}
+    whole = {"records_in": 4, "records_out": 4, "dead_letters": 0, "rejected_by_reason": {}}
+    rejected, unreadable = unread_rows(
+        {
+            "catalogue": {**read, **reasons, "unreadable_numbers": {"year": 0}},
+            "profiles": {**whole, "unreadable_numbers": {"age": 4}},
+        }
+    )
+    assert rejected.startswith("2 of 9 rows of data.catalogue were rejected (missing_item_id 2)")
+    assert unreadable.startswith("data.profiles.attributes.age: 4 values of 4 rows are no numbers")
+    assert unread_rows({"catalogue": {**whole, "unreadable_numbers": {}}}) == []
 
 
 def test_where_the_interactions_went_is_said():

@@ -76,8 +76,13 @@ def test_a_file_is_read_once_for_its_checksum(tmp_path, monkeypatch, suffix):
 def test_a_missing_file_is_named_with_its_key(tmp_path):
     with pytest.raises(ConfigurationError, match=r"data\.x: there is no file '.*absent"):
         input_checksums({str(tmp_path / "absent"): "data.x"})
-    with pytest.raises(ConfigurationError, match="there is no file"):
+    with pytest.raises(ConfigurationError, match="data.x: '.*' is a folder; name a file in it"):
         input_checksums({str(tmp_path): "data.x"})
+    (tmp_path / "a.jsonl").write_text("{}")
+    with pytest.raises(ConfigurationError, match="is a pattern; name each file, .*/a.jsonl'$"):
+        input_checksums({str(tmp_path / "*.jsonl"): "data.x"})
+    with pytest.raises(ConfigurationError, match="no file matches '.*csv'"):
+        input_checksums({str(tmp_path / "*.csv"): "data.x"})
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)

@@ -278,6 +278,14 @@ def test_a_full_disk_leaves_the_old_run(tmp_path: Path) -> None:
     old.folder.load_model()
 
 
+@pytest.mark.parametrize("text", ['{"test": {"auc": 0.8}}', "5"])
+def test_what_stands_in_the_place_of_the_result_is_named(tmp_path: Path, text: str) -> None:
+    folder = copied_run(tmp_path)
+    folder.metrics.write_text(text)
+    with pytest.raises(RunFolderError, match="metrics.json is damaged .*train again"):
+        folder.load_model()
+
+
 @pytest.mark.parametrize("name", ["metrics.json", "history.csv"])
 def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
     folder = copied_run(tmp_path)

@@ -200,8 +200,14 @@ def _evaluate(arguments: argparse.Namespace) -> Mapping[str, object]:
     from preprocessing.records.leak_rule import leak_cautions, leak_rule_result, leak_rules
     from trainer.evaluation.exports import saved_model_in
     from trainer.evaluation.reports import print_part
+    from trainer.run_folder import RunFolder
 
     saved_model = saved_model_in(arguments.folder)
+    if arguments.report and RunFolder(arguments.report).config.is_file():
+        raise ConfigurationError(
+            f"--report {arguments.report}: this is the folder of a run, whose metrics.json would "
+            f"be replaced; name another, for example {Path(arguments.report) / 'report'}"
+        )
     if saved_model is None:
         scenario, kind, part_metrics, further = _evaluate_run(arguments)
     else:

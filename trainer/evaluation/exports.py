@@ -29,7 +29,7 @@ from preprocessing.records.contract import (
     features_of,
 )
 from preprocessing.records.layout import WorkDirectory
-from preprocessing.records.parsing import parse_examples
+from preprocessing.records.parsing import as_text, parse_examples
 from preprocessing.records.tfrecord_file import check_intact
 from trainer.evaluation.part_scores import PartScores
 from trainer.metrics import rank_positives
@@ -202,7 +202,7 @@ class _ExportedScoring:
         scores = {name: finite(values.numpy()) for name, values in outputs.items()}
         parsed = parse_examples(serialized, self._features)
         columns = {name: values.numpy() for name, values in parsed.items()}
-        users, items = columns[USER_ID].astype(str), columns[ITEM_ID].astype(str)
+        users, items = as_text(columns[USER_ID]), as_text(columns[ITEM_ID])
         if self._has_lists:
             return ListPredictions(users, items, columns[LABEL], scores[SCORE])
         return SamplePredictions(
@@ -286,8 +286,8 @@ class ExportedRetrieval:
             self._rows(parsed[HISTORY_ITEM_ID].numpy()),
         )
         return RetrievalPredictions(
-            parsed[USER_ID].numpy().astype(str),
-            parsed[ITEM_ID].numpy().astype(str),
+            as_text(parsed[USER_ID].numpy()),
+            as_text(parsed[ITEM_ID].numpy()),
             among_all,
             among_new,
         )

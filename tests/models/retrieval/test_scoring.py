@@ -59,6 +59,28 @@ def test_one_user_of_many_items_is_encoded_once() -> None:
     assert (len(users), len(items)) == (1, COUNT)
 
 
+def test_knowledge_in_the_place_of_the_id_is_not_hidden_with_the_interactions() -> None:
+    model = small_retrieval_model(
+        adapter="replace_id",
+        sources=("item",),
+        id_dropout_rate=0.5,
+        id_dropout_hides="interactions",
+    )
+    prepared = model.prepared(raw_features(60))
+    rows, augmented = prepared["item_row"], augment(model.adapter, prepared, training=False)
+    numbers = model.inputs_preparation.item_numbers(rows).numpy()
+    shown = model.scorer.item_vectors(rows, numbers, augmented).numpy()
+    new = model.scorer.item_vectors(
+        rows, numbers * ([0, 0] + [1] * (numbers.shape[1] - 2)), augmented
+    )
+    tf.keras.utils.set_random_seed(0)
+    _, actual = model.scorer(prepared, augmented, training=True)
+    is_new = np.abs(actual - new).max(axis=1) < 1e-5
+    is_shown = np.abs(actual - shown).max(axis=1) < 1e-5
+    np.testing.assert_array_equal(is_new | is_shown, True)
+    assert 0.2 < is_new.mean() < 0.8
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_an_item_whose_id_is_hidden_has_no_statistics_either(share: float) -> None:
     model = small_retrieval_model(id_dropout_rate=0.5, id_dropout_hides="interactions")

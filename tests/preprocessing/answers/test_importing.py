@@ -458,6 +458,30 @@ def test_a_failed_import_leaves_the_earlier_one(tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("name", ["answers.jsonl", "answers.jsonl.gz"])
+def test_rejected_answers_of_an_input_in_the_folder_are_not_lost(tmp_path, name):
+    lines = [record("1", TEXTS["1"]), record("2", " ")]
+    path = write(tmp_path / "file", lines)
+    kept = tmp_path / "out" / name
+    kept.parent.mkdir()
+    contents = Path(path).read_bytes()
+    kept.write_bytes(gzip.compress(contents) if name.endswith("gz") else contents)
+    before = kept.read_bytes()
+    with pytest.raises(CommandError, match="blank_answer(.|\n)*is the input, too.*name another"):
+        import_answers([str(kept)], "item", tmp_path / "out")
+    assert kept.read_bytes() == before and [*kept.parent.iterdir()] == [kept]
+
+
+def test_an_import_without_an_answer_does_not_replace_an_earlier_one(tmp_path):
+    path, out = write(tmp_path / "file", [record("1", TEXTS["1"])]), tmp_path / "out"
+    assert import_answers([path], "item", out)["accepted"] == 1
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    with pytest.raises(CommandError, match="file:1: source_mismatch(.|\n)*an earlier import"):
+        import_answers([path], "items", out)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    assert import_answers([path], "items", tmp_path / "new")["accepted"] == 0
+
+
 def test_leftovers_of_a_killed_import_and_answers_of_the_other_kind_go(tmp_path):
     (tmp_path / ".import.partial").mkdir()
     (tmp_path / ".import.partial" / "answers.jsonl").write_text("half")

@@ -735,6 +735,13 @@ def test_a_wrong_digit_in_the_list_of_forgotten_ids_is_noticed(tmp_path, name):
     assert Forgotten.of(tmp_path).has("user", "1")
 
 
+def test_a_work_directory_that_is_a_file_is_named(tmp_path):
+    path = tmp_path / "notes.yaml"
+    path.write_text("x")
+    with pytest.raises(ConfigurationError, match="work_dir: '.*notes.yaml' is a file"):
+        Forgotten.of(path)
+
+
 def test_a_source_that_the_scenario_does_not_describe_any_more_is_told(folder):
     shutil.copytree(folder / "work/knowledge/item", folder / "work/knowledge/old")
     result = forget(_scenario(folder), items=[ITEM], dry_run=True)

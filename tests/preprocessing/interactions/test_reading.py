@@ -185,6 +185,14 @@ def test_every_bad_row_has_one_reason():
     ]
 
 
+def test_times_are_within_the_years_of_a_calendar():
+    times = [-62_135_596_801, -62_135_596_800, 253_402_300_799, 253_402_300_800, 1_600_000_000_000]
+    lines = "".join(f"u,{number},4,{time}\n" for number, time in enumerate(times))
+    rows, letters = parse("user_id,item_id,rating,timestamp\n" + lines)
+    assert [row["timestamp"] for row in rows] == times[1:3]
+    assert letters == [(line, "unparsable_timestamp") for line in (2, 5, 6)]
+
+
 def test_typed_columns_keep_ids_and_times_exactly():
     times = pa.array([datetime.datetime(2020, 1, 1), None], pa.timestamp("us"))
     block = typed_block(

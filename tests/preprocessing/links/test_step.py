@@ -403,6 +403,15 @@ def test_without_a_link_there_is_an_error_and_no_result(
     assert not list((folder / "work/links").glob("*/links.parquet"))
 
 
+def test_answers_with_ids_of_another_list_are_refused(scenario, folder):
+    write_answers(folder / "links.jsonl", [answer("x5", ["Zodiac"]), answer("x7", ["Up"])])
+    message = "none of the 2 items that answers are about.*'x5', 'x7', the catalogue '1'.*--ids"
+    with pytest.raises(CommandError, match=message):
+        link(scenario())
+    write_answers(folder / "links.jsonl", [answer("x5", ["Zodiac"]), answer("5", ["Up"])])
+    assert link(scenario())["sources"]["links"]["counts"]["items"]["answered"] == 1
+
+
 def test_without_a_log_popularity_is_not_told(scenario, folder, capsys):
     (folder / "log.csv").unlink()
     result = link(scenario())

@@ -115,6 +115,21 @@ def test_dry_run_counts_and_writes_nothing(asking, small_folder):
     assert build_prompts(asking(), dry_run=True)["would_skip"] is True
 
 
+def test_prompts_do_not_replace_answers(asking, small_folder):
+    answers, prompts = small_folder / "answers.jsonl", small_folder / "own.jsonl"
+    answers.write_text('{"source": "item", "entity_id": "1", "answer": "x"}\n')
+    with pytest.raises(CommandError, match="answers.jsonl: holds answers"):
+        build_prompts(asking(), out=answers)
+    assert "answer" in answers.read_text()
+    with pytest.raises(CommandError, match="is a folder; name a file"):
+        build_prompts(asking(), out=small_folder)
+    for _ in range(2):
+        build_prompts(asking(), out=prompts)
+    prompts.write_text("anything\n")
+    build_prompts(asking(), out=prompts)
+    assert prompts.read_text().startswith("{")
+
+
 def test_copies_lie_together(asking, small_folder):
     out = small_folder / "batch" / "may.jsonl"
     build_prompts(asking(), out=out)

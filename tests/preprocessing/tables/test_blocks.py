@@ -201,5 +201,7 @@ def test_mapped_columns_must_exist_once():
     )
     with pytest.raises(ConfigurationError, match="x: f.csv has no column 'b'. Its columns: a$"):
         wanted.require_in(["a"], "f.csv")
+    with pytest.raises(ConfigurationError, match="no column 'b'. Its columns: a, ' b'$"):
+        wanted.require_in(["a", " b"], "f.csv")
     with pytest.raises(ConfigurationError, match="x: f.csv has more than one column 'b'"):
         wanted.require_in(["a", "b", "b", "c"], "f.csv")

@@ -48,6 +48,15 @@ def test_a_run_is_judged_by_slice_with_a_report(run, json_result, tmp_path: Path
     assert f"{folder}: unverified sources: item: nothing shows" in errors
 
 
+def test_a_report_does_not_replace_a_run(run) -> None:
+    folder = rich_run("din").folder
+    before = folder.metrics.read_bytes()
+    code, output, errors = run("evaluate", str(folder.path), "--report", str(folder.path))
+    assert (code, output) == (2, "")
+    assert "is the folder of a run" in errors and "/report" in errors
+    assert folder.metrics.read_bytes() == before
+
+
 def test_all_slices_of_a_retrieval_model(json_result) -> None:
     result = json_result("evaluate", str(rich_run("two_tower").folder.path), "--slices", "all")
     assert list(result) == ["test", "slices", "factorized_top_k", "leak_rule"]
