@@ -130,8 +130,8 @@ class Part:
       with_user_links: arms whose models are also judged with user links beside them, as further
         arms (`examples.evidence.user_links`).
       pairs: arms that are compared with others than the baseline.
-      slices: in which these pairs, and one arm with the baseline, are compared apart.
-      sliced_arm: that one.
+      slices: in which these pairs, and some arms with the baseline, are compared apart.
+      sliced_arms: those arms.
       frontier: series of a plot of lift by tokens -> its arms; the plot's baseline is that of the
         part's first pair.
       metrics: what is measured; compared is the first.
@@ -146,7 +146,7 @@ class Part:
     with_user_links: tuple[str, ...] = ()
     pairs: tuple[Pair, ...] = ()
     slices: tuple[str, ...] = ()
-    sliced_arm: str = "links_title_genres"
+    sliced_arms: tuple[str, ...] = ("links_title_genres",)
     frontier: Mapping[str, Sequence[str]] = field(default_factory=dict)
     metrics: tuple[str, ...] = ("auc", "logloss", "gauc")
 
@@ -209,7 +209,7 @@ PARTS = {
         variant=Variant("published"),
         settings={"data": {"history_length": 5}},
         slices=("item_popularity", "user_activity"),
-        sliced_arm="hein",
+        sliced_arms=("hein",),
     ),
     "stronger": Part(
         "With eight epochs and attention over sixty interactions: what is left of the lift?",
@@ -235,7 +235,7 @@ PARTS = {
             _STRONG_PRIOR_HIDDEN,
         ),
         slices=("cold_item",),
-        sliced_arm="links_title_genres_prior",
+        sliced_arms=("links_title_genres_prior", "links_title_genres_prior_hidden"),
     ),
     "prior": Part(
         "What does a prior add beside match, on films that training saw?",
@@ -250,7 +250,7 @@ PARTS = {
             _STRONG_PRIOR,
         ),
         slices=("item_popularity", "user_activity"),
-        sliced_arm="links_title_genres_prior",
+        sliced_arms=("links_title_genres_prior",),
     ),
     "time_split": Part(
         "Users' last ratings after their first ones: what does knowledge add for known users?",
@@ -299,7 +299,7 @@ PARTS = {
         variant=_MUSIC_WORLD,
         pairs=_MUSIC_PAIRS,
         slices=("cold_item", "user_activity"),
-        sliced_arm="links",
+        sliced_arms=("links",),
     ),
     "music_reranking": Part(
         "Without ratings and times: what does knowledge add to a re-ranker?",
@@ -331,7 +331,7 @@ PARTS = {
             ("links_genres_fields", "links_genres_fields_hidden"),
         ),
         slices=("cold_item",),
-        sliced_arm="links_genres_fields",
+        sliced_arms=("links_genres_fields",),
         metrics=("new_items_recall_at_10", "recall_at_10", "mrr"),
     ),
     "user_knowledge": Part(
@@ -342,7 +342,7 @@ PARTS = {
         with_user_links=_WITH_USER_LINKS,
         pairs=_USER_PAIRS,
         slices=("user_activity",),
-        sliced_arm="none" + USER_LINKS,
+        sliced_arms=("none" + USER_LINKS,),
     ),
     "user_knowledge_new_users": Part(
         "What do an LLM's answers about users add, for users whom training never saw?",
@@ -353,7 +353,7 @@ PARTS = {
         with_user_links=_WITH_USER_LINKS,
         pairs=_USER_PAIRS,
         slices=("user_activity",),
-        sliced_arm="none" + USER_LINKS,
+        sliced_arms=("none" + USER_LINKS,),
     ),
     "adapters": Part(
         "Prose as a field: does it matter what makes the field of it?",
@@ -367,14 +367,14 @@ PARTS = {
         ("none", *_STRONG, *_STRONG_LANDMARKS),
         pairs=(*zip(_STRONG, _STRONG_LANDMARKS, strict=True), _STRONG, _STRONG_LANDMARKS),
         slices=("item_popularity", "user_activity"),
-        sliced_arm="collaborative_title_genres_links_128_landmarks",
+        sliced_arms=("collaborative_title_genres_links_128_landmarks",),
     ),
     "smoothness": Part(
         "Vectors of links, seen as a smoother graph: do they know more?",
         ("none", *_LINKED, *(f"{arm}_smooth" for arm in _LINKED)),
         pairs=tuple((arm, f"{arm}_smooth") for arm in _LINKED),
         slices=("item_popularity", "user_activity"),
-        sliced_arm="links_title_genres_smooth",
+        sliced_arms=("links_title_genres_smooth",),
     ),
     "extraction": Part(
         "One answer about each film, or one about each group of films?",
@@ -421,7 +421,7 @@ PARTS = {
         variant=Variant("movielens_small"),
         pairs=(("hein_match", "links_match"),),
         slices=("item_popularity", "user_activity"),
-        sliced_arm="links_match",
+        sliced_arms=("links_match",),
     ),
 }
 
@@ -827,7 +827,7 @@ def _over_models(
 def _slices(
     request: Request, part: Part, scenario: Scenario, result: ExperimentResult
 ) -> Iterable[dict[str, Any]]:
-    """The first backbone's own pairs, and the baseline with one arm, in slices."""
+    """The first backbone's own pairs, and the baseline with some arms, in slices."""
     from trainer.comparison import compare_slices
     from trainer.evaluation.part_scores import PartScores, divided_rows
     from trainer.evaluation.runs import kind_of
@@ -835,7 +835,8 @@ def _slices(
     backbone = part.backbones[0]
     if not part.slices:
         return
-    pairs = dict.fromkeys([(part.arms[0], part.sliced_arm), *part.pairs])
+    sliced = ((part.arms[0], arm) for arm in part.sliced_arms)
+    pairs = dict.fromkeys([*sliced, *part.pairs])
     for baseline, arm in (pair for pair in _pairs(part, result, backbone) if pair in pairs):
         before, after = (_predictions(result, backbone, name) for name in (baseline, arm))
         scores = PartScores(scenario, "test", kind_of(scenario), (), [before[0]])
