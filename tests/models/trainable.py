@@ -28,6 +28,7 @@ _EVERYTHING: Mapping[str, Any] = {
 _DROPOUT: Mapping[str, Any] = {
     "dropout_rate": 0.1,
     "id_dropout_rate": 0.2,
+    "id_dropout_hides": "interactions",
     "knowledge_dropout_rate": 0.2,
 }
 NAMES = (*BACKBONES, *RERANKERS, "two_tower")

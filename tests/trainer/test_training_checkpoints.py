@@ -384,6 +384,7 @@ def test_rows_of_two_states_are_apart() -> None:
 RANDOM = {
     "model__dropout_rate": 0.3,
     "model__id_dropout_rate": 0.3,
+    "model__id_dropout_hides": "interactions",
     "model__knowledge_dropout_rate": 0.3,
 }
 
