@@ -84,7 +84,7 @@ class Interactions(Table):
 
     columns: InteractionColumns = InteractionColumns()
     time_unit: Annotated[
-        Literal["seconds", "milliseconds", "microseconds", "iso"],
+        Literal["seconds", "milliseconds", "microseconds", "nanoseconds", "iso"],
         TakesEffect(".columns.timestamp", unless=(None,)),
     ] = Field(
         "seconds",

@@ -105,7 +105,7 @@ def build_examples(
         unknown = unknown_parts(counts, directory.dead_letters)
         for warning in [
             *([unknown] if unknown else []),
-            *unread_rows(counts),
+            *unread_rows(counts, directory.dead_letters),
             *thin_parts(counts),
         ]:
             say(f"examples: warning: {warning}")

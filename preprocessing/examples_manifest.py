@@ -141,11 +141,12 @@ def unknown_parts(counts: Mapping[str, Any], dead_letters: Path) -> str | None:
     return problem
 
 
-def unread_rows(counts: Mapping[str, Any]) -> list[str]:
+def unread_rows(counts: Mapping[str, Any], dead_letters: Path) -> list[str]:
     """Warnings about rejected rows and unreadable numbers of catalogue and profiles.
 
     Args:
       counts: counts of the manifest.
+      dead_letters: those of the step.
     """
     warnings = []
     for table in ("catalogue", "profiles"):
@@ -156,12 +157,12 @@ def unread_rows(counts: Mapping[str, Any]) -> list[str]:
             )
             warnings.append(
                 f"{read['dead_letters']:,} of {read['records_in']:,} rows of data.{table} were "
-                f"rejected ({reasons}); dead_letters.jsonl has them"
+                f"rejected ({reasons}); {dead_letters} has them"
             )
         for name, count in read.get("unreadable_numbers", {}).items():
             if count:
                 warnings.append(
-                    f"data.{table}.attributes.{name}: {count:,} values of {read['records_out']:,} "
+                    f"data.{table}.attributes.{name}: {count:,} values of {read['records_in']:,} "
                     "rows are no numbers, and count as missing"
                 )
     return warnings

@@ -127,14 +127,15 @@ def input_checksums(files: Mapping[str, str]) -> dict[str, str]:
     return hashes
 
 
-def nothing_at(path: str) -> str:
+def nothing_at(path: str, takes_patterns: bool = False) -> str:
     """What is wrong with a path or pattern that means no file."""
     where = "" if storage.is_url(path) else f" (relative paths start at {Path.cwd()})"
     where += missing_data_advice(path)
     if has_magic(path):
         return f"no file matches '{path}'{where}"
     if not storage.is_url(path) and Path(path).is_dir():
-        return f"'{path}' is a folder; name a file in it"
+        pattern = f"its files, for example '{path.rstrip('/')}/*.parquet'"
+        return f"'{path}' is a folder; name {pattern if takes_patterns else 'a file in it'}"
     return f"there is no file '{path}'{where}"
 
 

@@ -403,7 +403,7 @@ def import_answers(
             mapping.require_met()
             result["ids"] = mapping.summary()
         if result["rejected"]:
-            _require_nothing_lost(paths, folder.path, result, summary)
+            _require_nothing_lost(folder.path, result, summary)
         writer.finish(result)
     for line in summary_lines(result):
         say(line)
@@ -423,18 +423,17 @@ def _has_answers(folder: Path) -> bool:
     return any(path.is_file() and path.stat().st_size for path in answers)
 
 
-def _require_nothing_lost(
-    paths: Sequence[str], out: Path, result: Mapping[str, Any], summary: AnswerSummary
-) -> None:
+def _require_nothing_lost(out: Path, result: Mapping[str, Any], summary: AnswerSummary) -> None:
     """Raises CommandError if rejected answers are in the input that is replaced, or nothing else.
 
     The message has what is said of them, since no dead letters are written.
     """
     written = {ImportFolder(out, compressed).answers.resolve() for compressed in (False, True)}
     problem = ""
-    for path in paths:
-        if not storage.is_url(path) and Path(path).resolve() in written:
-            problem = f"{path} is the input, too, and what is rejected would be gone from it"
+    for entry in result["files"]:
+        path = entry["file"]
+        if entry["rejected"] and not storage.is_url(path) and Path(path).resolve() in written:
+            problem = f"{path} is an input, too, and what is rejected of it would be gone"
     if not result["accepted"] and _has_answers(out):
         problem = f"no answer was accepted, and {out} has those of an earlier import"
     if problem:

@@ -25,7 +25,7 @@ from preprocessing.dead_letters import DeadLetterRuns, count_by_reason
 from preprocessing.grouping.groups_file import open_groups
 from preprocessing.grouping.plan import Kind, groups_file_of, kind_of_groups
 from preprocessing.grouping.step import groups_at_hand
-from preprocessing.inputs import bounded_lines, input_checksums
+from preprocessing.inputs import LONGEST_LINE, input_checksums
 from preprocessing.interactions.catalogue import open_catalogue, open_profiles
 from preprocessing.interactions.first_interactions import FirstInteractions, InteractionShards
 from preprocessing.interactions.reading import open_interactions
@@ -399,7 +399,7 @@ def build_prompts(
 
     Raises:
       ConfigurationError: a source, file, column or placeholder does not exist.
-      CommandError: an input file is cut off, or `out` is a folder or holds answers.
+      CommandError: an input file is cut off, or `out` is a folder or a file of something else.
       RejectedInput: `strict` and there are dead letters.
     """
     start = time.monotonic()
@@ -526,17 +526,22 @@ def _remarks(source: str, counts: Mapping[str, Any]) -> list[str]:
 
 
 def _require_place(out: Path) -> None:
-    """Raises CommandError if prompts cannot be copied to `out`, or would replace answers there."""
+    """Raises CommandError if prompts cannot be copied to `out`, or would replace something else."""
     if out.is_dir():
         raise CommandError(f"--out {out}: is a folder; name a file, e.g. {out / PROMPTS}")
-    if not out.is_file():
+    if not out.is_file() or not out.stat().st_size:
         return
+    with out.open("rb") as file:
+        line = file.readline(LONGEST_LINE)
     try:
-        record = json.loads(next(bounded_lines(out), b""))
+        record = json.loads(line)
     except ValueError:
-        return
-    if isinstance(record, dict) and "answer" in record:
-        raise CommandError(f"--out {out}: holds answers, which prompts would replace; name another")
+        record = None
+    if not isinstance(record, dict) or "prompt_sha256" not in record or "answer" in record:
+        raise CommandError(
+            f"--out {out}: holds something else than prompts, which would be replaced; name "
+            "another file, or remove it first"
+        )
 
 
 def _copy(folder: Path, out: Path) -> None:

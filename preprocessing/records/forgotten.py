@@ -44,8 +44,8 @@ class Forgotten:
         """Reads the file of a work directory; where there is none, nothing was forgotten.
 
         Raises:
-          ConfigurationError: the work directory is a file.
-        DamagedRecords: the file is not what `write` wrote.
+          ConfigurationError: the work directory is a file, or is said to lie in one.
+          DamagedRecords: the file is not what `write` wrote.
         """
         path = Path(work_dir) / FORGOTTEN_FILE
         try:
@@ -61,7 +61,8 @@ class Forgotten:
         except FileNotFoundError:
             return cls()
         except NotADirectoryError as error:
-            raise ConfigurationError(f"work_dir: '{work_dir}' is a file; name a folder") from error
+            file = next(folder for folder in path.parents if folder.is_file())
+            raise ConfigurationError(f"work_dir: '{file}' is a file; name a folder") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DamagedRecords(
                 f"{path}: not a list of forgotten ids ({error}); restore it from a backup: without "

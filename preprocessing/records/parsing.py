@@ -93,9 +93,12 @@ def with_masks(parsed: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 def as_text(values: np.ndarray) -> np.ndarray:
     """Texts of parsed values, whatever their alphabet: bytes [...], UTF-8 -> str [...].
 
-    NumPy's own `astype(str)` reads bytes as ASCII.
+    NumPy's own `astype(str)` reads bytes as ASCII, with a quarter of the memory.
     """
-    return np.char.decode(values.astype(np.bytes_), "utf-8")
+    try:
+        return values.astype(str)
+    except UnicodeDecodeError:
+        return np.char.decode(values.astype(np.bytes_), "utf-8")
 
 
 def example_dataset(

@@ -164,7 +164,7 @@ def expand_paths(paths: Iterable[str], key: str) -> list[str]:
     for path in paths:
         matches = storage.matching_files(path)
         if not matches:
-            raise ConfigurationError(f"{key}: {nothing_at(path)}")
+            raise ConfigurationError(f"{key}: {nothing_at(path, takes_patterns=True)}")
         files |= dict.fromkeys(matches)
     return list(files)
 

@@ -143,8 +143,9 @@ def read_column_names(file: TableFile, table: Table, key: str) -> tuple[str, ...
     except (UnicodeDecodeError, csv.Error) as error:
         advice = ""
         if isinstance(error, UnicodeDecodeError):
-            advice = "; say its encoding, or, if it is packed, name it with a small "
-            advice += ", ".join(COMPRESSED_SUFFIXES)
+            packed = ", ".join(COMPRESSED_SUFFIXES)
+            advice = f"; set {key.rpartition('.')[0]}.encoding, or, if it is packed, let its name "
+            advice += f"end with {packed} in small letters"
         raise ConfigurationError(
             f"{key}: {file.name}: line 1 is not a CSV header ({error}){advice}"
         ) from error

@@ -202,7 +202,12 @@ def names_no_finite_number(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.match_substring_regex(texts, _NOT_FINITE)
 
 
-UNITS_PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
+UNITS_PER_SECOND = {
+    "seconds": 1,
+    "milliseconds": 1_000,
+    "microseconds": 1_000_000,
+    "nanoseconds": 1_000_000_000,
+}
 _ARROW_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _SECONDS_PER_DAY = 86_400
 _DECIMAL = r"^(?P<whole>-?[0-9]{1,18})(?P<fraction>\.[0-9]*)?$"
@@ -221,8 +226,8 @@ def seconds_of(column: pa.ChunkedArray, unit: str) -> pa.ChunkedArray:
 
     Args:
       column: numbers or texts as `unit` says, or times of a Parquet file, which know their unit.
-      unit: "seconds", "milliseconds", "microseconds" (since 1970) or "iso" (a time without a zone
-        is UTC).
+      unit: "seconds", "milliseconds", "microseconds" or "nanoseconds" (since 1970), or "iso" (a
+        time without a zone is UTC).
     """
     data_type = column.type
     if types.is_dictionary(data_type):

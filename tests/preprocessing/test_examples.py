@@ -480,6 +480,18 @@ def test_examples_without_any_sample_fail(small_scenario, small_folder, minimum,
     assert not WorkDirectory(scenario.work_dir).examples.path.exists()
 
 
+def test_a_catalogue_that_was_not_read_whole_is_warned_of(small_scenario, small_folder, capsys):
+    year = {"kind": "numeric", "column": "title"}
+    with (small_folder / "catalogue.csv").open("a") as file:
+        file.write(",,\n")
+    result = build_examples(small_scenario(data__catalogue__attributes={"year": year}))
+    unreadable = result["catalogue"]["unreadable_numbers"]["year"]
+    assert unreadable > 0 and result["catalogue"]["dead_letters"] == 1
+    told = capsys.readouterr().err
+    assert "warning: 1 of" in told and "rows of data.catalogue were rejected" in told
+    assert f"data.catalogue.attributes.year: {unreadable} values of" in told
+
+
 def test_parts_without_samples_or_with_one_class_are_warned_of(
     small_scenario, small_folder, capsys
 ):

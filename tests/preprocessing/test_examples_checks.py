@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from configs.command_line import CommandError
@@ -97,11 +99,13 @@ def test_what_was_not_read_of_catalogue_and_profiles_is_said():
         {
             "catalogue": {**read, **reasons, "unreadable_numbers": {"year": 0}},
             "profiles": {**whole, "unreadable_numbers": {"age": 4}},
-        }
+        },
+        Path("x.jsonl"),
     )
     assert rejected.startswith("2 of 9 rows of data.catalogue were rejected (missing_item_id 2)")
+    assert rejected.endswith("; x.jsonl has them")
     assert unreadable.startswith("data.profiles.attributes.age: 4 values of 4 rows are no numbers")
-    assert unread_rows({"catalogue": {**whole, "unreadable_numbers": {}}}) == []
+    assert unread_rows({"catalogue": {**whole, "unreadable_numbers": {}}}, Path("x")) == []
 
 
 def test_where_the_interactions_went_is_said():

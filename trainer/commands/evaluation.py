@@ -203,7 +203,8 @@ def _evaluate(arguments: argparse.Namespace) -> Mapping[str, object]:
     from trainer.run_folder import RunFolder
 
     saved_model = saved_model_in(arguments.folder)
-    if arguments.report and RunFolder(arguments.report).config.is_file():
+    report = RunFolder(arguments.report) if arguments.report else None
+    if report is not None and report.config.is_file() and report.history.is_file():
         raise ConfigurationError(
             f"--report {arguments.report}: this is the folder of a run, whose metrics.json would "
             f"be replaced; name another, for example {Path(arguments.report) / 'report'}"

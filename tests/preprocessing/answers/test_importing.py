@@ -467,9 +467,18 @@ def test_rejected_answers_of_an_input_in_the_folder_are_not_lost(tmp_path, name)
     contents = Path(path).read_bytes()
     kept.write_bytes(gzip.compress(contents) if name.endswith("gz") else contents)
     before = kept.read_bytes()
-    with pytest.raises(CommandError, match="blank_answer(.|\n)*is the input, too.*name another"):
+    with pytest.raises(CommandError, match="blank_answer(.|\n)*is an input, too.*name another"):
         import_answers([str(kept)], "item", tmp_path / "out")
     assert kept.read_bytes() == before and [*kept.parent.iterdir()] == [kept]
+
+
+def test_answers_are_added_to_those_in_the_folder(tmp_path):
+    path, out = write(tmp_path / "file", [record("1", TEXTS["1"])]), tmp_path / "out"
+    import_answers([path], "item", out)
+    more = write(tmp_path / "more", [record("1", TEXTS["1"]), record("2", TEXTS["2"])])
+    result = import_answers([str(out / "answers.jsonl"), more], "item", out)
+    assert (result["accepted"], result["rejected"]) == (2, 1)
+    assert [line["entity_id"] for line in read_lines(out / "answers.jsonl")] == ["1", "2"]
 
 
 def test_an_import_without_an_answer_does_not_replace_an_earlier_one(tmp_path):

@@ -738,8 +738,9 @@ def test_a_wrong_digit_in_the_list_of_forgotten_ids_is_noticed(tmp_path, name):
 def test_a_work_directory_that_is_a_file_is_named(tmp_path):
     path = tmp_path / "notes.yaml"
     path.write_text("x")
-    with pytest.raises(ConfigurationError, match="work_dir: '.*notes.yaml' is a file"):
-        Forgotten.of(path)
+    for work_dir in (path, path / "work"):
+        with pytest.raises(ConfigurationError, match="work_dir: '.*notes.yaml' is a file"):
+            Forgotten.of(work_dir)
 
 
 def test_a_source_that_the_scenario_does_not_describe_any_more_is_told(folder):

@@ -116,18 +116,25 @@ def test_dry_run_counts_and_writes_nothing(asking, small_folder):
 
 
 def test_prompts_do_not_replace_answers(asking, small_folder):
-    answers, prompts = small_folder / "answers.jsonl", small_folder / "own.jsonl"
-    answers.write_text('{"source": "item", "entity_id": "1", "answer": "x"}\n')
-    with pytest.raises(CommandError, match="answers.jsonl: holds answers"):
-        build_prompts(asking(), out=answers)
-    assert "answer" in answers.read_text()
+    answers, prompts = small_folder / "answers.jsonl", small_folder / "own.jsonl.gz"
+    for text in (
+        '{"source": "item", "entity_id": "1", "answer": "x", "prompt_sha256": "5e"}\n',
+        '{"custom_id": "item/1", "response": {"body": {}}}\n',
+        '{"1": {"prompt": "p", "ans": "x"}}',
+        "\nanything",
+    ):
+        answers.write_text(text)
+        with pytest.raises(CommandError, match="answers.jsonl: holds something else"):
+            build_prompts(asking(), out=answers)
+        assert answers.read_text() == text
     with pytest.raises(CommandError, match="is a folder; name a file"):
         build_prompts(asking(), out=small_folder)
     for _ in range(2):
         build_prompts(asking(), out=prompts)
-    prompts.write_text("anything\n")
-    build_prompts(asking(), out=prompts)
     assert prompts.read_text().startswith("{")
+    answers.write_text("")
+    build_prompts(asking(), out=answers)
+    assert answers.read_text() == prompts.read_text()
 
 
 def test_copies_lie_together(asking, small_folder):

@@ -16,7 +16,7 @@ from preprocessing.records.contract import (
     FeatureType,
     profile_feature,
 )
-from preprocessing.records.parsing import example_dataset, parse_examples, with_masks
+from preprocessing.records.parsing import as_text, example_dataset, parse_examples, with_masks
 from preprocessing.records.tfrecord_file import write_records
 
 
@@ -209,3 +209,12 @@ def test_a_missing_or_cut_off_file_is_named(tmp_path, kept):
         path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(DamagedRecords, match=str(path)):
         example_dataset([path], batch_size=2)
+
+
+@pytest.mark.parametrize("texts", [["a", "b2"], ["Zoë", "№ 7", "猫"], [["x", ""], ["é", "y"]], []])
+@pytest.mark.parametrize("kind", [object, np.bytes_])
+def test_texts_of_any_alphabet(texts: list, kind: type) -> None:
+    expected = np.array(texts, str)
+    values = np.array([text.encode() for text in expected.ravel().tolist()], kind)
+    actual = as_text(values.reshape(expected.shape))
+    assert actual.dtype.kind == "U" and actual.tolist() == texts
