@@ -18,7 +18,6 @@ from typing import BinaryIO, cast
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from preprocessing import storage
-from preprocessing.downloading.data_sets import missing_data_advice
 
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 """Ends of the names of files that are decompressed while they are read."""
@@ -127,10 +126,10 @@ def input_checksums(files: Mapping[str, str]) -> dict[str, str]:
     return hashes
 
 
-def nothing_at(path: str, takes_patterns: bool = False) -> str:
-    """What is wrong with a path or pattern that means no file."""
+def nothing_at(path: str, takes_patterns: bool = False, advice: str = "") -> str:
+    """What is wrong with a path or pattern that means no file; ends with advice if it is none."""
     where = "" if storage.is_url(path) else f" (relative paths start at {Path.cwd()})"
-    where += missing_data_advice(path)
+    where += advice
     if has_magic(path):
         return f"no file matches '{path}'{where}"
     if not storage.is_url(path) and Path(path).is_dir():

@@ -294,8 +294,7 @@ def _build(scenario: Scenario, plan: LinkPlan, has_log: bool, folder: Path) -> d
         forgotten = Forgotten.of(scenario.work_dir)
         popularity = rows_by_id(scenario.data.interactions, forgotten)["item"]
     _require_links(plan, table, counts, rejected, catalogue)
-    for one in tables:
-        _require_known_items(plan, one, catalogue, popularity)
+    _require_known_items(plan, table, catalogue, popularity)
     write_parquet(table, folder / LINKS_FILE)
     catalogue.write(folder / TITLES_FILE)
     pyarrow.csv.write_csv(review_rows(table, catalogue), folder / REVIEW_FILE)
@@ -483,7 +482,7 @@ def _require_known_items(
 
     Names are found by titles, so that answers with ids of another list would be linked, too.
     """
-    if table.column_names[0] != "item" or not len(table):
+    if table.column_names[0] != "item":
         return
     answered = pc.unique(table["item"].combine_chunks())
     if pc.any(pc.is_in(answered, value_set=catalogue.ids)).as_py():

@@ -15,6 +15,7 @@ from configs.data import Table
 from configs.loading import ConfigurationError
 from preprocessing import storage
 from preprocessing.dead_letters import DeadLetter, dead_letter
+from preprocessing.downloading.data_sets import missing_data_advice
 from preprocessing.inputs import COMPRESSED_SUFFIXES, nothing_at, open_input
 from preprocessing.records.forgotten import NOTHING_FORGOTTEN, Forgotten
 
@@ -164,7 +165,8 @@ def expand_paths(paths: Iterable[str], key: str) -> list[str]:
     for path in paths:
         matches = storage.matching_files(path)
         if not matches:
-            raise ConfigurationError(f"{key}: {nothing_at(path, takes_patterns=True)}")
+            problem = nothing_at(path, takes_patterns=True, advice=missing_data_advice(path))
+            raise ConfigurationError(f"{key}: {problem}")
         files |= dict.fromkeys(matches)
     return list(files)
 

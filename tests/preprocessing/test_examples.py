@@ -505,6 +505,8 @@ def test_parts_without_samples_or_with_one_class_are_warned_of(
     assert result["positives"] == {"train": 1, "validation": 0, "test": 0}
     warned = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert [line.split(";")[0] for line in warned] == [
+        "examples: warning: data.catalogue.attributes.year: 1 values of 5 rows are no numbers, and "
+        "count as missing",
         "examples: warning: part 'validation' has no samples",
         "examples: warning: part 'test' has no samples",
     ]

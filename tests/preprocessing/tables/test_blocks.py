@@ -64,7 +64,10 @@ def test_patterns_are_sorted_lists_stay_in_order_and_files_come_once(folder, pat
     [
         ("absent.csv", "data.x.path: there is no file 'absent.csv' .relative paths start at"),
         ("*.parquet", r"data.x.path: no file matches '\*.parquet'"),
-        ("year=2020", "data.x.path: 'year=2020' is a folder"),
+        (
+            "year=2020",
+            "data.x.path: 'year=2020' is a folder; name its files, for example '.*/\\*.parquet'$",
+        ),
     ],
 )
 def test_nothing_there_is_an_error(folder, path, message):
