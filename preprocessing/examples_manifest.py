@@ -99,9 +99,7 @@ def require_samples(counts: Mapping[str, Any]) -> None:
     """
     if counts["samples"]:
         return
-    reasons = ", ".join(
-        f"{reason} {count:,}" for reason, count in counts["rejected_by_reason"].items()
-    )
+    reasons = _listed(counts["rejected_by_reason"])
     listed = f" ({reasons})" if reasons else ""
     raise CommandError(
         f"no sample is left: of {counts['records_in']:,} interactions {counts['filtered_out']:,} "
@@ -109,6 +107,10 @@ def require_samples(counts: Mapping[str, Any]) -> None:
         f"{counts['history_only']:,} are history only, because they come before k_u "
         "(split.knowledge_history_cap)"
     )
+
+
+def _listed(rejected: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {count:,}" for reason, count in rejected.items())
 
 
 def unknown_parts(counts: Mapping[str, Any], dead_letters: Path) -> str | None:
@@ -152,9 +154,7 @@ def unread_rows(counts: Mapping[str, Any], dead_letters: Path) -> list[str]:
     for table in ("catalogue", "profiles"):
         read = counts.get(table, {})
         if read.get("dead_letters"):
-            reasons = ", ".join(
-                f"{reason} {count:,}" for reason, count in read["rejected_by_reason"].items()
-            )
+            reasons = _listed(read["rejected_by_reason"])
             warnings.append(
                 f"{read['dead_letters']:,} of {read['records_in']:,} rows of data.{table} were "
                 f"rejected ({reasons}); {dead_letters} has them"

@@ -107,8 +107,8 @@ def add_prompts(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--out",
         metavar="FILE.jsonl",
-        help="copy the prompts there, and what belongs to them beside; --propose-factors: the "
-        "scenario's YAML file",
+        help="copy the prompts there, in the place of earlier prompts alone, and what belongs to "
+        "them beside; --propose-factors: the scenario's YAML file",
     )
     add_field_options(parser, Generation, ("price_input", "price_output"), stands_for="generation")
     parser.add_argument(
