@@ -17,6 +17,9 @@ _INCHES_OF_A_POINT = 0.2
 _INCHES_OF_A_LINE = 0.08
 _INCHES_AROUND = 0.9
 _INCHES_OF_A_LEGEND_ENTRY = 0.2
+_INCHES_OF_A_BREAK = 0.16
+_LONGEST_LABEL = 50
+"""Characters; a longer one is broken, as it would leave the intervals no room."""
 _LEAST_SAMPLES = 500
 """A slice of fewer has an interval so wide that the others could not be seen beside it."""
 
@@ -123,7 +126,8 @@ def _relative_interval(row: Row) -> tuple[float, float]:
 
 
 def _pair(row: Row) -> str:
-    return f"{row['arm']} over {row['baseline']}"
+    pair = f"{row['arm']} over {row['baseline']}"
+    return pair if len(pair) <= _LONGEST_LABEL else pair.replace(" over ", "\nover ")
 
 
 def _figure(panels: Mapping[str, Sequence[_Point]], label: str, layout: Layout) -> Figure:
@@ -139,10 +143,12 @@ def _figure(panels: Mapping[str, Sequence[_Point]], label: str, layout: Layout) 
 
 def _height(points: Sequence[_Point]) -> float:
     lines, series = ({getattr(point, of) for point in points} for of in ("line", "series"))
+    legend = series if len(series) > 1 else ()
     return (
         _INCHES_OF_A_POINT * len(points)
         + _INCHES_OF_A_LINE * len(lines)
-        + (_INCHES_OF_A_LEGEND_ENTRY * len(series) if len(series) > 1 else 0)
+        + _INCHES_OF_A_LEGEND_ENTRY * len(legend)
+        + _INCHES_OF_A_BREAK * "".join([*lines, *legend]).count("\n")
     )
 
 

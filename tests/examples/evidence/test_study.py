@@ -353,6 +353,20 @@ def test_a_plot_of_a_part_shows_what_there_is():
 GROUPS = [("new", 499), ("known", 500)]
 
 
+def test_long_names_of_a_pair_stand_on_two_lines():
+    short, long = "links_title_genres", "collaborative_title_genres_links_prior_hidden"
+    document = {
+        "comparisons": [
+            interval(arm, 0.01, 0.005, 0.02, baseline="title_genres") for arm in (short, long)
+        ],
+        "over_models": [],
+        "slices": [],
+    }
+    text = differences_plot(document, "auc", "none").decode()
+    assert f">{short} over title_genres<" in text
+    assert f">{long}<" in text and ">over title_genres<" in text
+
+
 def test_the_frontier_has_lift_by_tokens():
     tokens = {"title_genres": 0, "links_1": 2000, "links": 16000}
     document = {
