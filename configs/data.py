@@ -213,7 +213,7 @@ class Negatives(Section):
         description="uniform: every item alike; popularity: as popular as the positives of the "
         "same part, in training of the same fold of users",
     )
-    seed: Annotated[int, IF_NEGATIVES] = Field(0, description="seed of the sampling")
+    seed: Annotated[int, IF_NEGATIVES] = Field(0, ge=0, description="seed of the sampling")
 
 
 class RerankLists(Section):
@@ -221,7 +221,7 @@ class RerankLists(Section):
 
     window: int = Field(4, ge=1, description="interactions of one list, one after the other")
     length: int = Field(10, ge=2, description="candidates of a list; sampled items fill it up")
-    seed: int = Field(0, description="seed of the sampled items and of their order")
+    seed: int = Field(0, ge=0, description="seed of the sampled items and of their order")
 
     @model_validator(mode="after")
     def _window_fits(self) -> RerankLists:

@@ -17,7 +17,7 @@ class Evaluation(Section):
     bootstrap_resamples: int = Field(
         1000, ge=10, description="resamples of test users for the intervals"
     )
-    bootstrap_seed: int = Field(0, description="seed of the resampling")
+    bootstrap_seed: int = Field(0, ge=0, description="seed of the resampling")
     user_activity_bounds: tuple[int, ...] = Field(
         (1, 5, 20, 100),
         min_length=1,
@@ -151,7 +151,7 @@ class Experiment(Section):
         default_factory=dict, description="arms written out, beside those of the axes"
     )
     baseline: str = Field("none", description="the arm that all others are compared with")
-    seeds: tuple[int, ...] = Field(
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(
         (1, 2, 3), min_length=1, description="training seeds; every cell is trained with each"
     )
     tuning: Tuning = Tuning()

@@ -31,7 +31,7 @@ class Grouping(Section):
     )
     maximum_size: int = Field(80, ge=2, description="entities of a group, at most")
     dimension: int = Field(64, ge=2, description="width of each kind of feature")
-    seed: int = Field(0, description="seed of the clustering")
+    seed: int = Field(0, ge=0, description="seed of the clustering")
 
     @model_validator(mode="after")
     def _has_features(self) -> Grouping:
@@ -44,14 +44,14 @@ class RandomVectors(Section):
     """Fixed random vectors in the place of knowledge: an identity that knows nothing."""
 
     dimension: int = Field(384, ge=2, description="width of the vectors")
-    seed: int = Field(0, description="seed of the vectors")
+    seed: int = Field(0, ge=0, description="seed of the vectors")
 
 
 class CollaborativeVectors(Section):
     """Item vectors made from training interactions: the baseline that knowledge has to beat."""
 
     dimension: int = Field(64, ge=2, description="components of the factorised ratings, at most")
-    seed: int = Field(0, description="seed of the user folds and of the factorisation")
+    seed: int = Field(0, ge=0, description="seed of the user folds and of the factorisation")
 
 
 class Links(Section):
@@ -345,7 +345,7 @@ class Encoder(Section):
     dimension: Annotated[int, IF_TFIDF] = Field(
         256, ge=2, description="tfidf: width of the vectors"
     )
-    seed: Annotated[int, IF_TFIDF] = Field(0, description="tfidf: seed of the SVD")
+    seed: Annotated[int, IF_TFIDF] = Field(0, ge=0, description="tfidf: seed of the SVD")
     model: Annotated[str | None, IF_NAMED_MODEL] = Field(
         None, description="sentence-transformers: name or folder; endpoint: the model's name there"
     )

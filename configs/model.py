@@ -66,7 +66,7 @@ class ProductQuantization(Section):
 
     num_codebooks: int = Field(16, ge=1, description="parts a vector is cut into")
     codebook_size: int = Field(64, ge=2, le=65536, description="codes of each part")
-    seed: int = Field(0, description="seed of the clustering")
+    seed: int = Field(0, ge=0, description="seed of the clustering")
 
 
 WITH_RIDGE = TakesEffect("model.match", ("ridge",))

@@ -323,17 +323,21 @@ def _join(batches: list[np.ndarray], name: str) -> np.ndarray:
     )
 
 
+_KEPT_PREPARATIONS = 3
+
+
 class ExampleStore:
     """Reads tables and prepares examples once for all models that need the same.
 
     Prepared examples depend on no trained weight, so runs that differ in backbone, seed or training
-    settings share them, as long as their backbones are of one kind.
+    settings share them, as long as their backbones are of one kind. Those of the latest
+    `_KEPT_PREPARATIONS` are kept, so that memory does not grow with the arms of an experiment.
     """
 
     def __init__(self) -> None:
         """Creates an empty store."""
         self._tables: dict[str, ModelTables] = {}
-        self._examples: dict[tuple[str, str], PreparedExamples] = {}
+        self._examples: dict[str, dict[str, PreparedExamples]] = {}
         self._fingerprint: dict[tuple[str, str], str] = {}
 
     def tables(self, scenario: Scenario) -> ModelTables:
@@ -348,11 +352,15 @@ class ExampleStore:
         """The prepared examples of a part, for a model built from this scenario."""
         self._forget_what_changed(scenario)
         key = json.dumps([_data_key(scenario), model.kind, _prepared_with(scenario, model)])
-        if (key, part) not in self._examples:
-            self._examples[key, part] = read_prepared_examples(
+        parts = self._examples.pop(key, {})
+        while len(self._examples) >= _KEPT_PREPARATIONS:
+            del self._examples[next(iter(self._examples))]
+        self._examples[key] = parts
+        if part not in parts:
+            parts[part] = read_prepared_examples(
                 scenario, model.inputs_preparation, part, model.kind
             )
-        return self._examples[key, part]
+        return parts[part]
 
     def _forget_what_changed(self, scenario: Scenario) -> None:
         """Empties the store where a step was run since something was read."""

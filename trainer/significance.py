@@ -11,7 +11,9 @@ import numpy as np
 
 FEWEST_USERS = 10
 """Users below whom there is neither interval nor p-value: resamples of a handful say little."""
-_CHUNK = 64
+_RESAMPLES_AT_ONCE = 64
+_DRAWS_AT_ONCE = 1 << 22
+"""Users times resamples drawn at once; each takes some 16 bytes."""
 _WEIGHTS_AT_ONCE = 1 << 22
 """Samples times resamples weighted at once; each takes some 60 bytes."""
 _MOST_PAIRS = 1 << 27
@@ -150,8 +152,9 @@ def _bootstrap(
         raise ValueError(f"{len(by_run[0])} and {len(by_run[1])} runs are no pairs")
     baseline, candidate = (_mean_of_runs(values) for values in by_run)
     differences = [np.empty(0)]
-    for start in range(0, resamples if users >= FEWEST_USERS else 0, _CHUNK):
-        count = min(_CHUNK, resamples - start)
+    at_once = min(_RESAMPLES_AT_ONCE, max(1, _DRAWS_AT_ONCE // users)) if users else 1
+    for start in range(0, resamples if users >= FEWEST_USERS else 0, at_once):
+        count = min(at_once, resamples - start)
         draws = generator.multinomial(users, np.full(users, 1 / users), size=count)
         differences.append(measured.difference(draws.astype(np.float64)))
     seed_error, freedom = _seed_error([by_run[1] - by_run[0]] if paired_runs else by_run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ TrialState = Literal["complete", "failed", "pruned"]
 
 _STUDY_NAME = "settings"
 _NUMBER, _SETTINGS, _REASON, _SECONDS = "number", "settings", "reason", "seconds"
-_TRIALS_BEFORE_PRUNING, _EPOCHS_BEFORE_PRUNING = 5, 1
+_TRIALS_BEFORE_PRUNING, _FIRST_EPOCH_OF_PRUNING = 5, 2
 
 
 class SettingFailed(Exception):
@@ -291,11 +292,14 @@ def _opened(path: Path) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         study_name=_STUDY_NAME,
-        storage=f"sqlite:///{path}",
+        # Not an address of the path, in which ? and % mean something else.
+        storage=optuna.storages.RDBStorage(
+            "sqlite://", engine_kwargs={"creator": lambda: sqlite3.connect(path)}
+        ),
         direction="maximize",
         load_if_exists=True,
         pruner=optuna.pruners.MedianPruner(
-            n_startup_trials=_TRIALS_BEFORE_PRUNING, n_warmup_steps=_EPOCHS_BEFORE_PRUNING
+            n_startup_trials=_TRIALS_BEFORE_PRUNING, n_warmup_steps=_FIRST_EPOCH_OF_PRUNING
         ),
     )
     for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):

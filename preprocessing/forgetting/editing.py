@@ -163,6 +163,15 @@ def editor_of(path: Path) -> Editor | None:
     return next((edit for suffix, edit in _EDITORS.items() if name.endswith(suffix)), None)
 
 
+def finds_ids(path: Path) -> bool:
+    """Whether a file's editor can find ids in it: a CSV file has to name a column of them."""
+    if editor_of(path) is not _edit_csv:
+        return editor_of(path) is not None
+    with open_input(path) as file:
+        header = file.readline().removeprefix(codecs.BOM_UTF8).decode(errors="surrogateescape")
+    return not _NAMES_OF_IDS.isdisjoint(next(csv.reader([header]), []))
+
+
 @contextmanager
 def damage_names(path: Path) -> Iterator[None]:
     """Turns what reading a damaged or odd file raises into an error that names it.
@@ -291,6 +300,9 @@ def _without_members(record: dict[str, Any], items: frozenset[str]) -> bytes:
 
 _COLUMNS = {"user": "user", USER_ID: "user", "item": "item", ITEM_ID: "item", "linked": "item"}
 """Column of a table -> whose ids it holds."""
+
+_NAMES_OF_IDS = {*_COLUMNS, "custom_id", "entity_id", "prompt", "prompt_sha256"}
+"""Columns of a table by which `Leaving.about` and the editor of CSV files find who leaves."""
 
 
 def _edit_csv(path: Path, target: Path, leaving: Leaving) -> Removed:

@@ -40,6 +40,7 @@ from preprocessing.forgetting.editing import (
     batch_request_keys,
     damage_names,
     editor_of,
+    finds_ids,
     holds_records,
     members_of,
     odd_id_columns,
@@ -534,7 +535,16 @@ def _told(
         say(f"{name}: {told} {verb}")
     if not files:
         say("forget: nothing about them was found in the files that can be edited")
-    still_there = [*_still_there(scenario, leaving, paths)]
+    owned, met = _owned_rows(scenario, leaving)
+    for entity, ids in met.items():
+        unknown = len(leaving.ids(entity) - ids)
+        if unknown:
+            say(
+                f"warning: {unknown:,} of {len(leaving.ids(entity)):,} {entity} ids "
+                f"{'is' if unknown == 1 else 'are'} in no table of the scenario; an id that is "
+                "mistyped forgets nobody"
+            )
+    still_there = [*owned, *_still_there(scenario, leaving, paths)]
     for left in still_there:
         rows = f"{left['rows']:,} rows; " if left["rows"] else ""
         say(f"still there: {left['file']}: {rows}{left['do']}")
@@ -560,17 +570,24 @@ _BY_YOURSELF = (
 _NOT_LOOKED_INTO = f"not looked into: {_BY_YOURSELF}"
 
 
-def _still_there(
-    scenario: Scenario, leaving: Leaving, paths: Sequence[Path]
-) -> Iterator[dict[str, Any]]:
-    """Rows of the owner's tables, and files whose formats or places are not looked into."""
+def _owned_rows(
+    scenario: Scenario, leaving: Leaving
+) -> tuple[list[dict[str, Any]], dict[str, set[str]]]:
+    """Rows of the owner's tables, and "user" or "item" -> the ids that are there.
+
+    Ids of an entity one of whose tables is not looked into are left out.
+    """
+    found: list[dict[str, Any]] = []
+    met: dict[str, set[str]] = {}
+    unread = set()
     for name, (entity, table, column, key) in _owned(scenario).items():
         ids, local = leaving.ids(entity), _local_paths(table)
         if not ids:
             continue
         for file in table.paths:
             if storage.is_url(file):
-                yield {"what": name, "file": file, "rows": 0, "do": _NOT_LOOKED_INTO}
+                unread.add(entity)
+                found.append({"what": name, "file": file, "rows": 0, "do": _NOT_LOOKED_INTO})
         if not local:
             continue
         rows: Counter[str] = Counter()
@@ -578,11 +595,30 @@ def _still_there(
             table.model_copy(update={"path": local}), key, WantedColumns({key: column})
         )
         for block in reader.read():
-            among = pc.is_in(usable_ids(block, column, entity)[0], value_set=pa.array(sorted(ids)))
-            rows[block.file.name] += pc.sum(among).as_py() or 0
+            there = usable_ids(block, column, entity)[0]
+            among = there.filter(pc.is_in(there, value_set=pa.array(sorted(ids))))
+            rows[block.file.name] += len(among)
+            met.setdefault(entity, set()).update(among.unique().to_pylist())
         for file, count in sorted(rows.items()):
             if count:
-                yield {"what": name, "file": file, "rows": count, "do": _BY_YOURSELF}
+                found.append({"what": name, "file": file, "rows": count, "do": _BY_YOURSELF})
+    return found, {entity: ids for entity, ids in met.items() if entity not in unread}
+
+
+def _still_there(
+    scenario: Scenario, leaving: Leaving, paths: Sequence[Path]
+) -> Iterator[dict[str, Any]]:
+    """Files whose formats or places are not looked into."""
+    owned = _owned_files(scenario)
+    for path in paths:
+        if path.is_file() and path.resolve() not in owned and not finds_ids(path):
+            yield {
+                "what": "--path",
+                "file": str(path),
+                "rows": 0,
+                "do": "not looked into, for it is of a format that is not edited, or names no "
+                "column of ids: remove them by yourself",
+            }
     for source, described in scenario.knowledge.answers.items():
         others = [
             name
@@ -703,7 +739,7 @@ def read_ids(path: Path) -> Iterable[str]:
       ConfigurationError: there is no such file, or it is not UTF-8.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: cannot be read ({error})") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return [line.strip() for line in text.split("\n") if line.strip()]

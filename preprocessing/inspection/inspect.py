@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import struct
 import zlib
@@ -247,7 +248,7 @@ def _is_record_frame(head: bytes) -> bool:
 def _kind_of_text(path: Path, head: bytes) -> Kind:
     try:
         # A character may be cut in two at the end of what was read.
-        text = head.decode("utf-8-sig") if len(head) < _HEAD_BYTES else head[:-4].decode("utf-8")
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
     except UnicodeDecodeError as error:
         raise CommandError(
             f"{path}: neither text nor a file that preprocessing writes (byte {error.start})"

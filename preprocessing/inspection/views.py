@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import json
@@ -22,7 +23,7 @@ from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.formats import Expected, detect_format
 from preprocessing.answers.reading import examine
 from preprocessing.answers.record import Answer
-from preprocessing.inputs import bounded_lines
+from preprocessing.inputs import LONGEST_LINE, bounded_lines
 from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.item_tables import read_vocabulary
 from preprocessing.records.tfrecord_file import read_records
@@ -379,12 +380,20 @@ def _view_columns(
 
 
 def view_csv(path: Path, records: int, limit: int) -> dict[str, Any]:
-    """Header and first rows of a CSV file."""
-    with path.open(encoding="utf-8", errors="backslashreplace", newline="") as file:
-        reader = csv.reader(file)
-        header = next(reader, [])
-        rows = list(itertools.islice(reader, min(records, limit)))
-        read = len(rows) + sum(1 for _ in itertools.islice(reader, limit - len(rows)))
+    """Header and first rows of a CSV file.
+
+    Raises:
+      DamagedRecords: it is no CSV file.
+    """
+    csv.field_size_limit(LONGEST_LINE)
+    try:
+        with path.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            rows = list(itertools.islice(reader, min(records, limit)))
+            read = len(rows) + sum(1 for _ in itertools.islice(reader, limit - len(rows)))
+    except csv.Error as error:
+        raise DamagedRecords(f"{path}: not a whole CSV file ({error})") from error
     return {
         "columns": header,
         "rows_read": read,
@@ -423,7 +432,7 @@ def _first_rows(batches: Any, limit: int, schema: pa.Schema) -> pa.Table:
 
 def _column_statistics(column: pa.ChunkedArray) -> dict[str, object]:
     statistics: dict[str, object] = {"missing": column.null_count}
-    if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
+    if any(is_list(column.type) for is_list in _IS_LIST):
         lengths = pc.list_value_length(column).drop_null().to_numpy()
         if len(lengths):
             statistics |= {
@@ -436,8 +445,19 @@ def _column_statistics(column: pa.ChunkedArray) -> dict[str, object]:
         return {**statistics, **_range(numbers)}
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    statistics["distinct"] = pc.count_distinct(column).as_py()
+    # Arrow counts no distinct structs, maps or views.
+    with contextlib.suppress(pa.ArrowNotImplementedError):
+        statistics["distinct"] = pc.count_distinct(column).as_py()
     return statistics
+
+
+_IS_LIST = (
+    pa.types.is_list,
+    pa.types.is_large_list,
+    pa.types.is_fixed_size_list,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)
 
 
 def _range(numbers: np.ndarray) -> dict[str, object]:

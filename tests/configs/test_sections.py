@@ -91,6 +91,8 @@ from tests.configs.refusals import assert_refused
         (Experiment, {"processes": 0}),
         (Experiment, {"tuning": {"trials": -1}}),
         (Evaluation, {"bootstrap_resamples": 1}),
+        (Evaluation, {"bootstrap_seed": -1}),
+        (Experiment, {"seeds": [1, -1]}),
         (Evaluation, {"user_activity_bounds": []}),
         (Evaluation, {"user_activity_bounds": [5, 1]}),
         (Evaluation, {"item_popularity_bounds": [0, 1]}),

@@ -162,6 +162,13 @@ def test_the_interval_depends_on_the_seed_alone(samples) -> None:
     assert first.difference == other.difference
 
 
+def test_the_interval_does_not_depend_on_how_many_are_drawn_at_once(samples, monkeypatch) -> None:
+    at_once = bootstrap_auc_difference(*samples, resamples=150, seed=3)
+    monkeypatch.setattr("trainer.significance._DRAWS_AT_ONCE", 7 * USERS)
+    in_parts = bootstrap_auc_difference(*samples, resamples=150, seed=3)
+    assert (in_parts.low, in_parts.high) == pytest.approx((at_once.low, at_once.high), abs=1e-12)
+
+
 def test_the_interval_turns_around_with_the_sides(samples) -> None:
     labels, users, weak, strong = samples
     weak, strong = weak[:1], strong[:1]

@@ -348,6 +348,28 @@ def test_what_was_prepared_anew_is_read_anew(tmp_path: Path) -> None:
     assert store.tables(scenario) is not tables and examples(store, scenario) is not before
 
 
+def test_only_the_latest_are_kept() -> None:
+    store = ExampleStore()
+    first, *others = (
+        tiny_scenario(**{**BASE, **changes})
+        for changes in (
+            {"model__match": "none"},
+            {"model__match": "means"},
+            {"model__match": "ridge"},
+            {"model__adapter": "none", "model__match": "none"},
+        )
+    )
+    before = examples(store, first)
+    for other in others[:2]:
+        examples(store, other)
+        assert examples(store, first) is before
+    latest = [examples(store, other) for other in others]
+    assert all(examples(store, other) is one for other, one in zip(others, latest, strict=True))
+    again = examples(store, first)
+    assert again is not before
+    np.testing.assert_array_equal(again.labels, before.labels)
+
+
 def test_parts_are_apart(store: ExampleStore) -> None:
     scenario = tiny_scenario(**BASE)
     test, validation = examples(store, scenario), examples(store, scenario, "validation")

@@ -144,6 +144,14 @@ def test_a_run_that_ended_before_its_trial_did_is_not_trained_again(tmp_path: Pa
     assert study.trials[0].value == 0.75
 
 
+def test_folders_of_any_name_have_studies_of_their_own(tmp_path: Path) -> None:
+    first, second = (tmp_path / name for name in ("tuning?v1", "tuning?v2%20"))
+    assert searched(first, trials=1) == searched(first, trials=1)
+    assert [trial.run.parent for trial in searched(second, trials=1, seed=6)] == [second]
+    assert searched(second, trials=1, seed=6) != searched(first, trials=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tuning?v1", "tuning?v2%20"]
+
+
 def test_bad_trials_are_ended_early(tmp_path: Path) -> None:
     study = study_in(tmp_path, prune=True)
     training = MadeUpTraining(epochs=3)
@@ -152,6 +160,7 @@ def test_bad_trials_are_ended_early(tmp_path: Path) -> None:
     assert pruned and len(training.trained) == 14 - len(pruned)
     assert "was below the median of the trials before" in pruned[0].reason
     assert pruned[0].number >= 6
+    assert not any("after epoch 1 " in trial.reason for trial in pruned)
     complete = [trial.value or 0 for trial in study.trials if trial.state == "complete"]
     assert best_trial(study.trials) is not None and max(complete) > 0.85
 

@@ -360,7 +360,7 @@ class CompareOptions(EvaluationOptions):
     """Options of the command."""
 
     resamples: int = Field(1000, ge=1, description="bootstrap resamples")
-    seed: int = Field(0, description="seed of the bootstrap")
+    seed: int = Field(0, ge=0, description="seed of the bootstrap")
 
 
 def add_compare(subparsers: Subparsers) -> None:

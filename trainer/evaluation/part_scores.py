@@ -276,7 +276,7 @@ class _Builder:
         profiles = self._scenario.data.profiles
         assert profiles is not None
         if profiles.attributes[attribute].kind == "numeric":
-            values = profile_values.to_numpy(zero_copy_only=False).astype(np.float64)
+            values = profile_values.to_numpy(zero_copy_only=False)
             is_known = ~np.isnan(values)
             names, bounds = number_groups(
                 values[is_known], rows[is_known], self._options.number_groups

@@ -31,6 +31,7 @@ _SETTINGS: dict[Any, Any] = {
     "font.size": 9.5,
     "grid.color": "#e0e3e7",
     "legend.frameon": False,
+    "text.parse_math": False,  # Names of groups may have dollars.
 }
 _NORMAL_QUANTILE = 1.959964
 

@@ -47,12 +47,15 @@ def number_groups(
     """
     if not len(values):
         return [], []
+    digits = 7 if values.dtype == np.float32 else 10
     before = np.cumsum(rows) - rows
     group = before * num_groups // rows.sum()
     starts = np.flatnonzero(np.diff(group, prepend=-1))
     ends = np.r_[starts[1:], len(values)] - 1
     names = [
-        f"{values[start]:.10g}" if start == end else f"{values[start]:.10g} to {values[end]:.10g}"
+        f"{values[start]:.{digits}g}"
+        if start == end
+        else f"{values[start]:.{digits}g} to {values[end]:.{digits}g}"
         for start, end in zip(starts, ends, strict=True)
     ]
     return names, [float(values[start]) for start in starts[1:]]
@@ -155,7 +158,7 @@ class NumberSlice(Slice):
         """The group of every row."""
         numbers = batch[self.column].astype(np.float64)
         group_of_row = np.searchsorted(self._bounds, numbers, side="right")
-        group_of_row[np.isnan(numbers)] = len(self._bounds) + 1
+        group_of_row[np.isnan(numbers)] = len(self.groups) - 1
         return Members(np.arange(len(group_of_row)), group_of_row)
 
 

@@ -17,6 +17,7 @@ from configs.experiment import Arm
 from configs.loading import (
     ConfigurationError,
     override_scenario,
+    read_yaml_file,
     require_effect,
 )
 from configs.scenario import Scenario
@@ -31,6 +32,9 @@ from trainer.run_folder import create_weights
 from trainer.run_identity import run_settings
 from trainer.tables import require_named_inputs
 from trainer.tuning_space import check_space
+
+EXPERIMENT_FILE = "experiment.yaml"
+"""The resolved scenario in an experiment's folder."""
 
 SET_BY_EXPERIMENT = {key: fixed.reason for key, fixed in declared(Scenario, FixedInArms)}
 """Keys that an arm leaves alone, and why."""
@@ -302,6 +306,20 @@ def _require_knowledge(cells: Sequence[Cell]) -> None:
 
 
 def experiment_folder(scenario: Scenario) -> Path:
-    """The folder of a scenario's experiment, named after the scenario."""
-    name = re.sub(r"[^A-Za-z0-9_.+-]+", "-", scenario.name).lstrip(".-") or "experiment"
-    return Path(scenario.work_dir) / "experiments" / name
+    """The folder of a scenario's experiment, named after the scenario.
+
+    Raises:
+      CommandError: an experiment of another name is there; names may differ in characters that
+        folders do not have.
+    """
+    name = re.sub(r"[^\w.+-]+", "-", scenario.name).lstrip(".-") or "experiment"
+    folder = Path(scenario.work_dir) / "experiments" / name
+    written = folder / EXPERIMENT_FILE
+    tree = read_yaml_file(written) if written.is_file() else None
+    there = tree.get("name") if isinstance(tree, dict) else scenario.name
+    if there != scenario.name:
+        raise CommandError(
+            f"{folder} holds the experiment '{there}', and this one is '{scenario.name}'; change "
+            "its 'name', or name another folder with --out"
+        )
+    return folder

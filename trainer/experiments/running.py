@@ -16,7 +16,7 @@ from configs.loading import save_scenario
 from configs.scenario import Scenario
 from trainer.evaluation.runs import predict_run
 from trainer.examples import ExampleStore
-from trainer.experiments.grid import Cell, experiment_cells, require_ready
+from trainer.experiments.grid import EXPERIMENT_FILE, Cell, experiment_cells, require_ready
 from trainer.experiments.progress import TUNING, Progress, displayed
 from trainer.experiments.results import (
     CellFailure,
@@ -254,7 +254,7 @@ def run_experiment(
     with alone_in(folder):
         require_ready(cells, store)
         told = tracking_of(tracking, scenario.name)
-        save_scenario(scenario, folder / "experiment.yaml")
+        save_scenario(scenario, folder / EXPERIMENT_FILE)
         pool: TrainerPool = LocalTrainer(store, told)
         if processes > 1:
             pool = WorkerPool(

@@ -16,7 +16,7 @@ from trainer.experiments.running import (
 )
 from trainer.report.inputs import ReportInputs
 from trainer.report.statistics import COLD, PopularitySlice
-from trainer.significance import Difference
+from trainer.significance import FEWEST_USERS, Difference
 
 _ArmResult = TypeVar("_ArmResult", Comparison, PopularitySlice)
 
@@ -87,7 +87,9 @@ def headlines(inputs: ReportInputs, slices: Sequence[PopularitySlice]) -> list[s
     seeds = len({run.seed for run in inputs.experiment.runs})
     lines.append(
         f"{seeds} {'seed' if seeds == 1 else 'seeds'}, {test.count:,} test {test.examples_name} of "
-        f"{len(set(test.user_ids)):,} users; 95 % intervals over {covered_text(inputs)}."
+        f"{len(set(test.user_ids)):,} users; "
+        + ("95 % intervals" if _has_intervals(inputs) else "no intervals")
+        + f" over {covered_text(inputs)}."
     )
     return [*warnings, *lines]
 
@@ -125,10 +127,18 @@ def summary_text(inputs: ReportInputs, slices: Sequence[PopularitySlice]) -> str
         *_arm_sentences(inputs),
         *_cold_sentences(slices),
         f"{means} on {test.count:,} test {test.examples_name} of {len(set(test.user_ids)):,} "
-        f"users; square brackets hold 95 % bootstrap intervals of the {inputs.metric_name} "
-        f"difference, over {covered_text(inputs)}.",
+        + (
+            f"users; square brackets hold 95 % bootstrap intervals of the {inputs.metric_name} "
+            f"difference, over {covered_text(inputs)}."
+            if _has_intervals(inputs)
+            else "users."
+        ),
     ]
     return " ".join(sentences)
+
+
+def _has_intervals(inputs: ReportInputs) -> bool:
+    return not all(math.isnan(one.difference.low) for one in inputs.comparisons)
 
 
 def _leak_warning(violations: int) -> list[str]:
@@ -146,8 +156,15 @@ def _failure_warning(failures: Sequence[CellFailure]) -> list[str]:
 
 def _headline(inputs: ReportInputs) -> str:
     comparisons, metric = inputs.comparisons, inputs.metric_name
+    if inputs.baseline not in inputs.arms:
+        return f"No run of the baseline '{inputs.baseline}' is there, so nothing is compared."
     if not comparisons:
         return f"Only the arm '{inputs.baseline}' was run, so there is nothing to compare."
+    if not _has_intervals(inputs):
+        return (
+            f"The test part cannot judge any difference of {metric}: too few users for an interval "
+            f"(at least {FEWEST_USERS}), or too few with samples of both classes."
+        )
     backbones = {comparison.backbone for comparison in comparisons}
     winners: dict[str, set[str]] = {}
     for comparison in comparisons:

@@ -30,7 +30,7 @@ from preprocessing.encode import encode
 from preprocessing.examples import build_examples
 from preprocessing.forgetting import forget as forgetting
 from preprocessing.forgetting.editing import Leaving, editor_of
-from preprocessing.forgetting.forget import forget
+from preprocessing.forgetting.forget import forget, read_ids
 from preprocessing.generation.answer_store import AnswerStore
 from preprocessing.generation.chat import ChatParameters
 from preprocessing.grouping.step import make_groups
@@ -711,6 +711,29 @@ def test_what_is_not_looked_into_is_said(folder):
         ("column 'item_id'", str(odd), 0),
     }
     assert str(odd) not in result["files"]
+
+
+def test_a_file_that_is_asked_for_and_cannot_be_edited_is_told(folder):
+    files = {
+        "users.json": f'{{"{USER}": "likes horror"}}',
+        "scores.tsv": f"user_id\tscore\n{USER}\t1\n",
+        "scores.csv": f"user_id;score\n{USER};1\n",
+        "fine.csv": f'"user_id",score\n{USER},1\n',
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    result = forget(_scenario(folder), [USER], paths=[Path(name) for name in files], dry_run=True)
+    told = {entry["file"] for entry in result["still_there"] if entry["what"] == "--path"}
+    assert told == {"users.json", "scores.tsv", "scores.csv"}
+    assert result["files"][str(folder / "fine.csv")] == {"rows": 1}
+
+
+def test_ids_of_a_file_are_read_as_they_are_and_one_that_is_nowhere_is_told(folder, capsys):
+    (folder / "ids.txt").write_text(f"\ufeff{USER}\r\n\n no\u2028body \n", encoding="utf-8")
+    ids = read_ids(folder / "ids.txt")
+    assert ids == [USER, "no\u2028body"]
+    forget(_scenario(folder), ids, dry_run=True)
+    assert "warning: 1 of 2 user ids is in no table of the scenario" in capsys.readouterr().err
 
 
 def test_a_damaged_file_is_named(folder):

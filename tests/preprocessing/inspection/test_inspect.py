@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 
@@ -234,6 +235,9 @@ MANIFEST = {"step": "examples", "files": {"a": {"sha256": "", "bytes": 0}}}
         ("a.csv", b"item_id,group_id\n", Kind.TABLE),
         ("a.txt", b"Crime, Drama\n", Kind.VALUES),
         ("a.txt", ("é" * 40_000).encode(), Kind.VALUES),
+        # What is read ends in the middle of a character, wherever the first one begins.
+        *[("a.txt", b"x" * start + ("影" * 30_000).encode(), Kind.VALUES) for start in range(3)],
+        ("a", codecs.BOM_UTF8 + b'{"prompt": "x", "answer": "y"}\n' * 3_000, Kind.ANSWERS),
     ],
 )
 def test_content_tells_the_kind(tmp_path, name, content, kind):

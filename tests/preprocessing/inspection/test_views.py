@@ -201,6 +201,36 @@ def test_columns_of_codes_and_vectors(tmp_path, form):
     assert view["columns"]["vector"]["values_per_row"] == 2.0
 
 
+def test_columns_whose_values_cannot_be_counted_are_shown(tmp_path):
+    path = tmp_path / "a.parquet"
+    columns = {
+        "nothing": pa.array([None, None]),
+        "large": pa.array([[1], [1, 2]], pa.large_list(pa.int64())),
+        "struct": pa.array([{"a": 1}, {"a": 2}]),
+        "map": pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64())),
+    }
+    pq.write_table(pa.table(columns), path)
+    view = view_parquet(path, records=2, limit=10)
+    assert view["columns"]["large"] == {
+        "missing": 0,
+        "values_per_row": 1.5,
+        "rows_without_values": 0,
+    }
+    assert view["columns"]["nothing"]["missing"] == 2
+    assert view["columns"]["struct"] == view["columns"]["map"] == {"missing": 0}
+    assert view["records"][0]["struct"] == {"a": 1}
+
+
+def test_long_texts_of_csv_files_have_a_bound(tmp_path, monkeypatch):
+    path = tmp_path / "a.csv"
+    path.write_text(f"id,text\n1,{'x' * 140_000}\n", encoding="utf-8-sig")
+    view = view_csv(path, records=1, limit=2)
+    assert view["columns"] == ["id", "text"] and view["records"][0]["text"].startswith("xxx")
+    monkeypatch.setattr("preprocessing.inspection.views.LONGEST_LINE", 100_000)
+    with pytest.raises(DamagedRecords, match="a.csv: not a whole CSV file"):
+        view_csv(path, records=1, limit=2)
+
+
 def test_csv_rows_up_to_the_limit(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('id,title\n1,"Fly, The"\n2,\n3,x\n')

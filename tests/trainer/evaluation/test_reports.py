@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,14 @@ def test_every_group_with_samples_is_in_the_plot_of_slices() -> None:
     assert low < 0.79 and high < 0.9
     assert "no value" in [text.get_text().strip() for text in genres.texts]
     assert "Dashed: the whole part" in figure.get_suptitle()
+
+
+def test_names_of_groups_are_no_formulas(tmp_path: Path) -> None:
+    prices = {"$": synthetic_metrics.group(5000), "$$": synthetic_metrics.group(3304)}
+    figure = slices_figure(replace(synthetic_metrics.ctr(), slices={"item.price": prices}), "ctr")
+    save(figure, tmp_path / "slices.png")
+    labels = [text.get_text().split()[0] for text in figure.axes[0].get_yticklabels()]
+    assert labels == ["$", "$$"]
 
 
 @pytest.mark.parametrize("kind", MODEL_KINDS)

@@ -193,6 +193,8 @@ def test_rows_weigh_and_equal_numbers_are_never_parted() -> None:
     assert names == ["1.5", "2 to 3"] and bounds == [2.0]
     assert number_groups(np.array([]), np.array([], int), 4) == ([], [])
     assert number_groups(np.array([7.0]), np.array([3]), 4) == (["7"], [])
+    names, _ = number_groups(np.array([0.1, 0.3], np.float32), np.array([1, 1]), 2)
+    assert names == ["0.1", "0.3"]
 
 
 def test_the_values_of_most_rows_have_groups_of_their_own() -> None:

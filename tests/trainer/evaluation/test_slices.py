@@ -49,6 +49,11 @@ def test_a_number_that_is_not_known_has_a_group_of_its_own() -> None:
     ]
 
 
+def test_where_no_number_is_known_all_are_of_one_group() -> None:
+    division = NumberSlice("age", ["(missing)"], "age", [])
+    assert pairs(division, age=[np.nan, np.nan]) == [(0, "(missing)"), (1, "(missing)")]
+
+
 def test_an_entity_may_be_in_any_number_of_groups() -> None:
     division = KeySlice("genre", ["a", "b", "c"], "item", [[0, 2], [], [1], [2]])
     assert pairs(division, item=[2, 0, 1, 3, 0]) == [

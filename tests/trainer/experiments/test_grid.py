@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from configs.command_line import CommandError
-from configs.loading import ConfigurationError, override_scenario, scenario_from_tree
+from configs.loading import (
+    ConfigurationError,
+    override_scenario,
+    save_scenario,
+    scenario_from_tree,
+)
 from configs.scenario import Scenario
 from tests.scenarios import copied_scenario, tiny_scenario
 from trainer.evaluation.runs import kind_of
@@ -366,8 +371,22 @@ def test_an_empty_work_directory_needs_all_of_preprocessing(tmp_path: Path) -> N
         ("<b>films & more</b>", "b-films-more-b-"),
         ("../../etc", "etc"),
         ("..", "experiment"),
+        ("电影 café", "电影-café"),
     ],
 )
 def test_the_folder_is_named_after_the_scenario(name: str, folder: str) -> None:
     scenario = override_scenario(scenario_with({}), {"name": name})
     assert experiment_folder(scenario) == Path("out/arms/experiments") / folder
+
+
+def test_experiments_of_two_names_have_no_folder_in_common(tmp_path: Path) -> None:
+    first, second = (
+        override_scenario(scenario_with({}), {"name": name, "work_dir": str(tmp_path)})
+        for name in ("movies v1", "movies/v1")
+    )
+    folder = experiment_folder(first)
+    folder.mkdir(parents=True)
+    save_scenario(first, folder / "experiment.yaml")
+    assert experiment_folder(first) == folder
+    with pytest.raises(CommandError, match="holds the experiment 'movies v1', and this one is"):
+        experiment_folder(second)

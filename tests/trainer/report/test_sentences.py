@@ -104,8 +104,22 @@ def test_without_an_interval_nothing_is_claimed() -> None:
     few = Difference(0.8, 0.812, 0.012, math.nan, math.nan, math.nan, seed_error=0.0004)
     assert verdict(few) == "unclear" and difference_text(few) == "+0.0120 [no interval]"
     best = helpful_report().experiment.best_run("din").knowledge
-    first, *_ = headlines(report_of({("din", best): few}), [])
+    report = report_of({("din", best): few})
+    first, last = headlines(report, [])
     assert "din 0.8000 to 0.8120 (+1.50 %, difference [no interval])" in first
+    assert "no intervals over" in last
+    text = summary_text(report, [])
+    assert text.startswith("The test part cannot judge any difference of AUC: too few users")
+    assert "95 %" not in text
+
+
+def test_without_the_baseline_nothing_is_compared() -> None:
+    report = helpful_report()
+    others = [run for run in report.experiment.runs if run.knowledge != "none"]
+    failures = [CellFailure("din", "none", "seed 1", "out of memory")]
+    alone = replace(report, experiment=ExperimentResult(others, [], failures=failures))
+    said = "No run of the baseline 'none' is there, so nothing is compared."
+    assert headlines(alone, [])[-1] == said and said in summary_text(alone, [])
 
 
 def test_a_gain_everywhere_is_the_headline() -> None:
