@@ -9,7 +9,7 @@ from typing import Any
 from configs.arms import sources_of_arms
 from configs.scenario import Scenario
 from preprocessing.beam_options import BeamOptions
-from preprocessing.encode import default_sources, encode
+from preprocessing.encode import built_directories, default_sources, encode
 from preprocessing.examples import build_examples
 from preprocessing.knowledge.source_plan import described_by
 from preprocessing.missing_answers import missing_answers
@@ -63,7 +63,7 @@ def run_all_steps(
     }
     if strict:
         work = WorkDirectory(scenario.work_dir)
-        refuse_rejected([work.examples, *map(work.knowledge, sources)], result)
+        refuse_rejected([work.examples, *built_directories(scenario, sources)], result)
     return result
 
 

@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import logging
 import re
+import shlex
 import shutil
 import sys
 import threading
@@ -330,7 +331,7 @@ def _runner_here(processes: int) -> RepeatingRunner:
     logging.getLogger(fn_runner.__name__).setLevel(logging.ERROR)
     return RepeatingRunner(
         SubprocessSDKEnvironment.from_command_string(
-            f"exec {sys.executable} -m {beam_worker.__name__}"
+            f"exec {shlex.quote(sys.executable)} -m {beam_worker.__name__}"
         )
     )
 

@@ -21,7 +21,7 @@ from preprocessing.knowledge.source_plan import SourcePlan, plan_source
 from preprocessing.links.step import link, unfinished_links, with_links
 from preprocessing.missing_answers import needed_split
 from preprocessing.records.forgotten import Forgotten
-from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.layout import StepDirectory, WorkDirectory
 from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
 
 
@@ -100,8 +100,18 @@ def encode(
     if foreign:
         raise CommandError("\n".join(foreign), result)
     if strict:
-        refuse_rejected([work.knowledge(name) for name in names], result)
+        refuse_rejected(built_directories(scenario, names), result)
     return result
+
+
+def built_directories(scenario: Scenario, sources: Sequence[str]) -> list[StepDirectory]:
+    """Folders of the steps that `encode` runs for some sources, the earlier steps' first."""
+    work = WorkDirectory(scenario.work_dir)
+    return [
+        *(groups_directory(scenario, name) for name in with_grouping(scenario, sources)),
+        *map(work.links, with_links(scenario, sources)),
+        *map(work.knowledge, sources),
+    ]
 
 
 def default_sources(scenario: Scenario) -> list[str]:

@@ -63,6 +63,8 @@ def sanitise_text(text: str, maximum_characters: int, quoted: bool) -> str:
 
 
 def _visible(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
     kept: list[str] = []
     mark_run = 0
     for character in text:

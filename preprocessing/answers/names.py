@@ -171,11 +171,11 @@ def _lists_of_members(
     unknown = []
     for name, entry in content.items():
         number = number_of(name)
-        if not 1 <= number <= len(members):
+        member = members[number - 1] if 1 <= number <= len(members) else None
+        if member is None or member in lists:
             unknown.append(name)
         elif isinstance(entry, list) and entry:
-            member = members[number - 1]
-            lists.setdefault(member, NameList(member, LINKS, entry, shown.get(number)))
+            lists[member] = NameList(member, LINKS, entry, shown.get(number))
     if not lists:
         raise RejectedAnswer("no_list", f"no list for any of the {len(members)} members")
     left_out = [member for member in members if member not in lists]
@@ -188,7 +188,10 @@ def numbers_of_members(prompt: str | None) -> Callable[[str], int]:
 
     def number_of(key: str) -> int:
         match = _NUMBER.match(key)
-        return int(match[1]) if match else numbers.get(title_words(key), 0)
+        if match and not key[match.end() :].strip():
+            return int(match[1])
+        # A title may begin like a numbered entry: "3:10 to Yuma".
+        return numbers.get(title_words(key), int(match[1]) if match else 0)
 
     return number_of
 

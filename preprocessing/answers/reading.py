@@ -180,8 +180,8 @@ class IdMapping:
         for line, old, new in _pairs(path):
             if old in lines:
                 raise CommandError(
-                    f"{path}: line {line}: the old id '{old}' stands on line {lines[old]} already; "
-                    "leave one of the two lines"
+                    f"{path}: line {line}: its old id stands on line {lines[old]} already; leave "
+                    "one of the two lines"
                 )
             try:
                 check_entity_id(new)
@@ -206,13 +206,14 @@ class IdMapping:
         return new
 
     def mapped(self, answer: Answer) -> Answer:
-        """The answer about the new id; a collective one, which names a group, as it is.
+        """The answer about the new id; of a collective one, which names a group, the members.
 
         Raises:
-          RejectedAnswer: its id has no new one.
+          RejectedAnswer: its id, or that of a member, has no new one.
         """
         if answer.extraction == COLLECTIVE:
-            return answer
+            members = answer.members
+            return replace(answer, members=members and tuple(map(self.new_id, members)))
         new = self.new_id(answer.entity_id)
         named_by_id = answer.given_custom_id == custom_id(
             answer.source, answer.extraction, answer.entity_id

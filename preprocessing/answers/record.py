@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, NoReturn
@@ -16,6 +15,7 @@ from configs.loading import ConfigurationError
 from preprocessing.inputs import LONGEST_LINE, bounded_lines
 from preprocessing.records.contract import COLLECTIVE, EXTRACTIONS, INDIVIDUAL
 from preprocessing.records.forgotten import Forgotten
+from preprocessing.tables.ids import LONGEST_ID
 
 _GROUP = "group"
 
@@ -61,7 +61,7 @@ RECORD_REASONS: Mapping[str, str] = {
     "wrong_type": "a field has another type than the format says",
     "blank_field": "a field is empty",
     "blank_answer": "the answer is empty",
-    "invalid_entity_id": "an id that is no id: too long, or with control characters",
+    "invalid_entity_id": "an id that is no id: too long, or with a line break",
     "invalid_custom_id": "custom_id is neither SOURCE/ID nor SOURCE/group/ID",
     "unknown_custom_id": "no prompt of --prompts has this custom_id",
     "unknown_id": "the file of --ids has no new id for it",
@@ -113,7 +113,8 @@ LINKING_REASONS: Mapping[str, str] = {
     "self_mention": "the item itself is named",
     "repeated_name": "the answer has named this item before",
     "member_left_out": "an answer about a group has no names for this member",
-    "unknown_member": "an answer about a group has names for what is no member of it",
+    "unknown_member": "an answer about a group has names for what is no member of it, or a second "
+    "list for one",
 }
 """Reasons of the step `link`: an answer, or a name in it, makes no link."""
 
@@ -137,7 +138,7 @@ _CODE_FENCE_BEGINS = re.compile(r"```[a-z]*")
 _MOST_INTERACTIONS = (1 << 31) - 1
 _DEEPEST_OBJECT = 32
 _LARGEST_NUMBER = 1 << 63
-_LONGEST_ID = 256
+_NOT_IN_IDS = frozenset("\r\n\0")
 INTERACTIONS_SEEN = "interactions_seen"
 """Field of prompts and answers about users, see `Answer`."""
 
@@ -518,17 +519,18 @@ def _check_storable(value: object, name: str) -> None:
 
 
 def check_entity_id(entity_id: str) -> None:
-    """Checks that an id is one line of bounded length.
+    """Checks that an id may be one of a table (`preprocessing.tables.ids`).
 
     Raises:
-      RejectedAnswer: it is not.
+      RejectedAnswer: it may not.
     """
-    if len(entity_id) > _LONGEST_ID:
+    length = len(entity_id.encode(errors="replace"))
+    if length > LONGEST_ID:
         raise RejectedAnswer(
-            "invalid_entity_id", f"{len(entity_id)} characters; an id has at most {_LONGEST_ID}"
+            "invalid_entity_id", f"{length} bytes of UTF-8; an id has at most {LONGEST_ID}"
         )
-    if any(unicodedata.category(character) == "Cc" for character in entity_id):
-        raise RejectedAnswer("invalid_entity_id", "a line break or another control character")
+    if not _NOT_IN_IDS.isdisjoint(entity_id):
+        raise RejectedAnswer("invalid_entity_id", "a line break or NUL")
 
 
 def recorded_source(source: str, factor: str | None) -> str:

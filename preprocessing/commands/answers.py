@@ -358,7 +358,8 @@ its format at all fails the command, and nothing is written.
 With --ids FILE the ids of items or users are replaced: FILE is a table with the columns `old` and
 `new` (CSV, TSV, JSON lines, Parquet) or a JSON object old -> new. An answer whose id is no `old` id
 is a dead letter, unknown_id; an `old` id that stands there twice is an error. Answers about groups
-keep the ids of their groups; give --ids to `import --groups` too.
+keep the ids of their groups, and those of their members are replaced; give --ids to `import
+--groups` too.
 
 With --groups FILE.json in place of answers: a JSON object id -> group becomes DIR/groups.csv, for
 knowledge.answers.SOURCE.groups. Formats and checks in full: docs/importing.md.

@@ -26,6 +26,7 @@ from preprocessing.records.contract import INDIVIDUAL
 from preprocessing.records.hashing import anonymous
 
 _DIGEST_BYTES = 32
+_HALF = (1 << 60) - 1
 
 
 class SeenPrompt(NamedTuple):
@@ -86,9 +87,9 @@ def digest_seen_prompts(
 ) -> dict[str, str]:
     """Digests of the prompts of sources: equal when their answers were asked for in the same words.
 
-    The digest is a sum of hashes, one of each answer's user, file, prompt and recorded
-    interactions. So it needs no memory, and neither the order of lines nor what the LLM wrote
-    changes it.
+    The digest is a sum of hashes, one of each answer's user, file, prompt, recorded interactions
+    and whether it is the user's first, which is the one in use. So what the LLM wrote does not
+    change it, nor the order of lines about different users. Memory holds a number a user.
 
     Args:
       answers: configuration of all sources.
@@ -110,12 +111,19 @@ def digest_seen_prompts(
 
 def _digest(source: str, answers: SourceAnswers) -> str:
     total = 0
+    answered: set[int] = set()
     for batch in read_seen_prompts(source, answers):
         for seen in batch:
-            fields = [seen.user, seen.file_order, seen.prompt, seen.recorded]
-            hashed = hashlib.blake2b(json.dumps(fields).encode(), digest_size=_DIGEST_BYTES)
-            total += int.from_bytes(hashed.digest(), "little")
+            user = _hashed(seen.user) & _HALF
+            fields = [seen.user, seen.file_order, seen.prompt, seen.recorded, user in answered]
+            answered.add(user)
+            total += _hashed(fields)
     return (total % (1 << 8 * _DIGEST_BYTES)).to_bytes(_DIGEST_BYTES, "big").hex()
+
+
+def _hashed(value: object) -> int:
+    digest = hashlib.blake2b(json.dumps(value).encode(), digest_size=_DIGEST_BYTES).digest()
+    return int.from_bytes(digest, "little")
 
 
 PROMPT_CHECK = "prompt_check"

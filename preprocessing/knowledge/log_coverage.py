@@ -22,6 +22,7 @@ from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.layout import shard_files
 from preprocessing.records.tfrecord_file import read_records
 from preprocessing.records.wire import decode_example
+from preprocessing.steps import settings_hash
 from preprocessing.tables.blocks import expand_paths
 
 COVERAGE = "coverage"
@@ -98,10 +99,12 @@ class LogCoverage:
 
     @cached_property
     def _log(self) -> dict[str, str] | None:
-        """Files of the log and their checksums; None when there is none here."""
+        """Checksums of the log's files and of how they are read; None when there is none here."""
+        log = self._scenario.data.interactions
         try:
-            files = expand_paths(self._scenario.data.interactions.paths, _KEY)
-            return input_checksums(dict.fromkeys(files, _KEY))
+            files = expand_paths(log.paths, _KEY)
+            settings = log.model_dump(mode="json", exclude={"path"})
+            return {**input_checksums(dict.fromkeys(files, _KEY)), _KEY: settings_hash(settings)}
         except ConfigurationError as error:
             say(f"encode: the vectors are not compared with the ids of the log: {error}")
             return None

@@ -33,7 +33,7 @@ from preprocessing.knowledge.accepting import (
     entity_shard,
     write_accepted,
 )
-from preprocessing.links.linking import LINKS_FILE
+from preprocessing.links.linking import LINKS_FILE, TITLES_FILE
 from preprocessing.names import require_plain_name
 from preprocessing.prompt_templates import attribute_texts
 from preprocessing.records.contract import INDIVIDUAL
@@ -208,8 +208,11 @@ def plan_source(scenario: Scenario, source: str) -> SourcePlan:
     encoder = scenario.knowledge.encoder if answers.is_encoded else None
     files = _answer_files(answers, f"knowledge.answers.{source}")
     if answers.links is not None:
-        links = WorkDirectory(scenario.work_dir).links(source).path / LINKS_FILE
-        files[str(links)] = f"knowledge.answers.{source}.links"
+        links = WorkDirectory(scenario.work_dir).links(source).path
+        files |= {
+            str(links / name): f"knowledge.answers.{source}.links"
+            for name in (LINKS_FILE, TITLES_FILE)
+        }
     groups_path = groups_file(scenario, source)
     if groups_path is not None:
         files[groups_path] = f"knowledge.answers.{source}.groups"

@@ -86,6 +86,7 @@ def input_differences(scenario: Scenario, sources: Iterable[str]) -> list[str]:
     lines = _differences(work.examples, _tables(scenario), no_others=True)
     for source in sources:
         lines += _differences(work.knowledge(source), _answers(scenario, source))
+        lines += _other_contents(work.knowledge(source), work.examples)
     forgotten = Forgotten.of(scenario.work_dir).digest
     return lines + [
         f"  work_dir: {directory.path} may hold users or items that were forgotten; run 'python -m "
@@ -106,7 +107,7 @@ def _tables(scenario: Scenario) -> dict[str, tuple[str, ...]]:
 
 
 def _answers(scenario: Scenario, source: str) -> dict[str, tuple[str, ...]]:
-    """The files of a source's own; the tables that some are made from are those of the examples."""
+    """The files of a source's own, without the tables, which the examples are made from, too."""
     answers = scenario.knowledge.answers[source]
     files = {
         "individual": answers.individual,
@@ -159,6 +160,17 @@ def _differences(
         f"{_named(left or recorded[field])}"
         for field, files in unknown.items()
         if files
+    ]
+
+
+def _other_contents(directory: StepDirectory, other: StepDirectory) -> list[str]:
+    """Tables that both steps read, and that one of them read before they changed."""
+    inputs, others = (_section(step.manifest, "inputs") for step in (directory, other))
+    return [
+        f"  '{file}' changed between {directory.path} (SHA-256 {_short(inputs[file])}) and "
+        f"{other.path} (SHA-256 {_short(others[file])}), which were both built from it"
+        for file in sorted(inputs.keys() & others.keys())
+        if inputs[file] != others[file]
     ]
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,6 +86,23 @@ def test_what_a_lost_worker_had_sent_counts_once(
 
 
 def test_a_worker_of_which_nobody_waits_for_outputs_is_replaced_too(tmp_path: Path) -> None:
+    flag = tmp_path / "died"
+
+    def build(pipeline: beam.Pipeline) -> None:
+        _ = pipeline | beam.Create(range(8)) | beam.Reshuffle() | beam.ParDo(DieOnce(flag))
+
+    run_pipeline(build, BeamOptions(processes=2))
+    assert flag.exists()
+
+
+def test_an_interpreter_whose_path_has_a_blank_starts_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interpreter = tmp_path / "my environment" / "python"
+    interpreter.parent.mkdir()
+    interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(interpreter))
     flag = tmp_path / "died"
 
     def build(pipeline: beam.Pipeline) -> None:

@@ -215,6 +215,18 @@ def test_answers_about_other_ids_fail_until_the_log_has_them(small_scenario, sma
     assert result["skipped"] and result["sources"]["item"]["coverage"]["covered_ids"] == 1
 
 
+def test_a_log_that_is_read_otherwise_is_compared_anew(small_scenario, small_folder):
+    log = small_folder / "interactions.csv"
+    lines = log.read_text().splitlines()
+    named = [lines[0] + ",film", *(f"{line},x{line.split(',')[1]}" for line in lines[1:])]
+    log.write_text("\n".join(named) + "\n")
+    columns = dict(zip(("user", "item", "rating", "timestamp"), lines[0].split(","), strict=True))
+    with pytest.raises(CommandError, match="none of the 9 items of the log"):
+        encode(small_scenario(data__interactions__columns=columns | {"item": "film"}))
+    result = encode(small_scenario(data__interactions__columns=columns))
+    assert result["skipped"] and result["sources"]["item"]["coverage"]["covered_ids"] == 5
+
+
 def test_without_a_log_nothing_is_compared(small_scenario, small_folder, capsys):
     (small_folder / "interactions.csv").unlink()
     assert encode(small_scenario())["sources"]["item"]["coverage"] is None

@@ -301,6 +301,24 @@ def test_ids_are_mapped_and_what_has_no_new_id_is_a_dead_letter(tmp_path):
     }
 
 
+def test_members_of_a_group_get_their_new_ids(tmp_path):
+    group = {"extraction": "collective", "custom_id": "item/group/g1"}
+    path = write(
+        tmp_path / "groups.jsonl",
+        [
+            record("g1", TEXTS["1"], members=["artist-7", "artist-9"], **group),
+            record("g2", TEXTS["2"], members=["artist-7", "artist-8"], **group),
+        ],
+    )
+    ids = tmp_path / "ids.json"
+    ids.write_text(json.dumps(ARTISTS))
+    result = import_answers([path], "item", tmp_path / "out", ids=str(ids))
+    (accepted,) = read_lines(tmp_path / "out" / "answers.jsonl")
+    assert (accepted["entity_id"], accepted["members"]) == ("g1", ["2", "3"])
+    assert result["rejected_by_reason"] == {"unknown_id": 1}
+    assert result["ids"]["ids_met"] == 2
+
+
 @pytest.mark.parametrize("name", ["ids.tsv", "ids.json", "ids.jsonl", "ids.parquet", "ids.csv.gz"])
 def test_every_format_of_ids_maps_alike(tmp_path, name):
     path = tmp_path / name
@@ -332,7 +350,7 @@ def test_two_old_ids_of_one_new_id_make_one_answer(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("old,new\nx,1\nx,2\n", "line 3: the old id 'x' stands on line 2 already"),
+        ("old,new\nx,1\nx,2\n", "line 3: its old id stands on line 2 already"),
         ("old,new\nx,1\ny,\n", "line 3: missing_new_id"),
         ("old,new\n1,x\n2,y\n", "they look like 'a', those of the column 'old' like '9'"),
     ],

@@ -100,6 +100,18 @@ def test_members_of_a_group_are_meant_by_number_or_title(content, expected, left
     assert actual.left_out == left_out and actual.unknown == unknown
 
 
+def test_titles_that_begin_like_a_number_are_titles():
+    members = {"members": ("a", "b", "c"), "prompt": '1. "3:10 to Yuma (2007)"; 2. "Up"; 3. "9.99"'}
+    content = {"3:10 to Yuma": ["x"], "9.99": ["y"], "2. Up": ["z"], "1": ["again"]}
+    actual = name_lists(answer(content, **members))
+    assert {entry.entity_id: entry.names for entry in actual.lists} == {
+        "a": ["x"],
+        "c": ["y"],
+        "b": ["z"],
+    }
+    assert actual.unknown == ["1"]  # a second list for "a" is not lost without a word
+
+
 @pytest.mark.parametrize("content", [["x"], {"links": ["x"]}, {"links": {"9": ["x"]}}, {"1": []}])
 def test_an_answer_for_none_of_the_members_is_no_answer(content):
     with pytest.raises(RejectedAnswer, match="no_list"):

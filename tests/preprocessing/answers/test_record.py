@@ -69,7 +69,7 @@ def nested(depth: int) -> object:
         ({"prompt": "p", "prompt_sha256": "0"}, "prompt_hash_mismatch"),
         ({"entity_id": "\udfff"}, "invalid_text"),
         ({"entity_id": "3\n18"}, "invalid_entity_id"),
-        ({"entity_id": "318" * 100}, "invalid_entity_id"),
+        ({"entity_id": "318" * 167}, "invalid_entity_id"),
         ({"usage": 3}, "wrong_type"),
         ({"model": 3}, "wrong_type"),
         ({"interactions_seen": "3"}, "wrong_type"),

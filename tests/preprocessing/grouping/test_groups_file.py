@@ -124,7 +124,7 @@ def test_a_place_that_does_not_fit_is_explained(tmp_path, document, place, messa
 
 def test_a_number_that_is_no_group_id_is_a_dead_letter(tmp_path):
     path = tmp_path / "g.json"
-    path.write_bytes(b'{"1": 7, "2": 1e999, "3": ' + b"1" * 300 + b', "4": "\\ud800"}')
+    path.write_bytes(b'{"1": 7, "2": 1e999, "3": ' + b"1" * 501 + b', "4": "\\ud800"}')
     result = import_groups(str(path), "item", tmp_path / "out")
     assert (result["accepted"], result["rejected_by_reason"]) == (
         1, {"invalid_entity_id": 1, "invalid_text": 1, "wrong_type": 1},

@@ -288,6 +288,8 @@ def test_digests_tell_prompts_apart_and_nothing_else(tmp_path):
     others = [
         digest([ann]),
         digest([ann, bob, bob]),
+        digest([ann, {**ann, "prompt": "z 4 stars;"}]),
+        digest([{**ann, "prompt": "z 4 stars;"}, ann]),
         digest([ann], [bob]),
         digest([bob], [ann]),
         digest([ann, {**bob, "entity_id": "eve"}]),

@@ -257,7 +257,7 @@ def test_a_vector_is_rounded_to_float16():
         ("", GOOD, "", "blank_field"),
         (" ", GOOD, "", "blank_field"),
         ("a\nb", GOOD, "", "invalid_entity_id"),
-        ("a" * 300, GOOD, "", "invalid_entity_id"),
+        ("a" * 501, GOOD, "", "invalid_entity_id"),
         ("a", GOOD, "guessed", "extraction_mismatch"),
         ("a", np.ones(3), "", "wrong_width"),
         ("a", np.array([np.nan, 1]), "", "non_finite_vector"),

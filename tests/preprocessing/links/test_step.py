@@ -427,6 +427,26 @@ def test_the_command(scenario, folder, capsys):
     assert result["step"] == "link" and result["sources"]["links"]["counts"]["names"] == 19
     assert main(["link", "--config", str(config), "--strict"]) == 3
     assert "unchanged, skipped (8 links)" in capsys.readouterr().err
+    encoding = ["encode", "--config", str(config), "--source", "links"]
+    assert main(encoding) == 0
+    assert main([*encoding, "--strict"]) == 3
+    assert "work/links/links/dead_letters.jsonl" in capsys.readouterr().err
+
+
+def test_a_title_that_changes_is_encoded_anew_though_no_link_does(scenario, folder):
+    titles = [
+        folder / "work" / step / "links" / "titles.parquet" for step in ("links", "knowledge")
+    ]
+    encode(scenario(), sources=["links"])
+    links = titles[0].with_name("links.parquet").read_bytes()
+    catalogue = folder / "catalogue.csv"
+    text = catalogue.read_text(encoding="utf-8")
+    assert "Zodiac" in text
+    catalogue.write_text(text.replace("Zodiac", "Zodiacs"), encoding="utf-8")
+    encode(scenario(), sources=["links"])
+    assert titles[0].with_name("links.parquet").read_bytes() == links
+    assert "Zodiacs" in pq.read_table(titles[1])["title"].to_pylist()
+    assert titles[0].read_bytes() == titles[1].read_bytes()
 
 
 REAL = [

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +206,18 @@ def test_other_files_are_named_with_what_was_read(
     asked, read = line.split(" is asked for, but ")
     assert "/moved_" in asked and built.work_dir in read and "/moved_" not in read
     assert "was built from '" in read and read.endswith((".csv'", ".jsonl'"))
+
+
+def test_a_table_that_changed_between_two_steps_is_named(tmp_path: Path) -> None:
+    scenario = copied_scenario(tmp_path)
+    log, work = str(scenario.data.interactions.path), WorkDirectory(scenario.work_dir)
+    manifest = work.knowledge("item").manifest
+    contents = json.loads(manifest.read_text(encoding="utf-8"))
+    manifest.write_text(json.dumps(contents | {"inputs": {**contents["inputs"], log: "0" * 64}}))
+    (line,) = input_differences(scenario, SOURCES)
+    assert line.startswith(f"  '{log}' changed between {work.path}/knowledge/item (SHA-256 000000")
+    assert f"and {work.path}/examples (SHA-256 " in line
+    assert input_differences(scenario, ["user"]) == []
 
 
 def test_a_file_left_out_is_named(tmp_path: Path) -> None:
