@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from configs.section import Role, Section, TakesEffect, file_names
+from configs.section import Role, Section, TakesEffect, input_names, variable_names
 
 IF_CSV = TakesEffect(".format", ("auto", "csv"))
 
@@ -152,7 +152,7 @@ class CatalogueTable(Table):
         default_factory=dict, description="item attributes by name, used as model inputs"
     )
 
-    _attributes_name_files = field_validator("attributes")(file_names)
+    _attributes_name_variables = field_validator("attributes")(variable_names)
 
 
 class Profiles(Table):
@@ -164,7 +164,7 @@ class Profiles(Table):
         description="user attributes by name, copied into examples as profile_<name>",
     )
 
-    _attributes_name_files = field_validator("attributes")(file_names)
+    _attributes_name_inputs = field_validator("attributes")(input_names)
 
     @model_validator(mode="after")
     def _hide_the_user(self) -> Self:

@@ -13,9 +13,9 @@ from configs.section import (
     Role,
     Section,
     TakesEffect,
-    file_names,
     named_once,
     split_names,
+    variable_names,
 )
 
 Seen = Literal["first_interactions", "training"]
@@ -397,7 +397,7 @@ class Knowledge(Section):
                 if name in self.answers:
                     raise ValueError(f"source '{name}' is a factor of '{source}' and described too")
                 answers[name] = described.model_copy(update={"factor": factor, "factors": ()})
-        self.__dict__["answers"] = file_names(answers)
+        self.__dict__["answers"] = variable_names(answers)
         return self
 
     @model_validator(mode="after")

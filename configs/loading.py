@@ -293,7 +293,7 @@ class _SafeLoader(yaml.SafeLoader):
     """Refuses what YAML 1.1 would take for something else than what was meant.
 
     Of a key that stands twice it would keep the last one, so that a section at the end of a file
-    would discard the one above; 010 would be 8, and 12:30 would be 750.
+    would discard the one above; 010 would be 8, 12:30 would be 750, and 1e-3 a text.
     """
 
     def compose_mapping_node(self, anchor: typing.Any) -> yaml.MappingNode:
@@ -320,8 +320,22 @@ class _SafeLoader(yaml.SafeLoader):
             )
         return super().construct_yaml_int(node)
 
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        if ":" in node.value:
+            raise _refused_yaml(
+                f"'{_shortened(node.value)}' would be a number to the base of 60; for a text, "
+                "write it in quotes",
+                node,
+            )
+        return super().construct_yaml_float(node)
+
 
 _SafeLoader.add_constructor("tag:yaml.org,2002:int", _SafeLoader.construct_yaml_int)
+_SafeLoader.add_constructor("tag:yaml.org,2002:float", _SafeLoader.construct_yaml_float)
+# YAML 1.1 asks for a point and a sign of the exponent, and reads 1e-3 as a text.
+_SafeLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), [*"-+0123456789"]
+)
 
 
 def _refused_yaml(problem: str, node: yaml.Node) -> yaml.YAMLError:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema, field_validator
+from pydantic import AfterValidator, Field, PositiveInt, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
 from configs.section import (
@@ -22,13 +22,15 @@ from configs.section import (
     split_names,
 )
 
+Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+
 
 class HybridExpert(Section):
     """Shape of the hybridized expert-integrated network."""
 
     num_shared_experts: int = Field(2, ge=0, description="experts that serve every source")
     num_dedicated_experts: int = Field(5, ge=0, description="experts of each source alone")
-    expert_units: tuple[int, ...] = Field(
+    expert_units: Widths = Field(
         (128, 32), description="layer widths of an expert; the last is the augmented vector's width"
     )
     dropout_rate: float = Field(0.0, ge=0, lt=1, description="in the hidden layers")
@@ -46,7 +48,7 @@ class MixtureOfExpertsSettings(Section):
     """Shape of the mixture of experts that has one pool and one gate for all sources."""
 
     num_experts: int = Field(7, ge=1, description="experts of the one pool")
-    expert_units: tuple[int, ...] = Field(
+    expert_units: Widths = Field(
         (128, 32), description="layer widths of an expert; the last is the augmented vector's width"
     )
     dropout_rate: float = Field(0.0, ge=0, lt=1, description="in the hidden layers")
@@ -55,7 +57,7 @@ class MixtureOfExpertsSettings(Section):
 class SharedNetwork(Section):
     """Shape of the one dense network that serves all sources."""
 
-    units: tuple[int, ...] = Field(
+    units: Widths = Field(
         (128, 32), description="layer widths; the last is the augmented vector's width"
     )
     dropout_rate: float = Field(0.0, ge=0, lt=1, description="in the hidden layers")
@@ -273,7 +275,11 @@ class Model(Section):
             description="newest interactions attention sees; no more than data.history_length",
         )
     )
-    top_units: tuple[int, ...] = Field((200, 80), description="widths of the top network")
+    top_units: tuple[PositiveInt, ...] = Field(
+        (200, 80),
+        description="widths of the top network; autoint and fignn have one with "
+        "model.backbone_options.deep_part",
+    )
     dropout_rate: float = Field(
         0.2, ge=0, lt=1, description="in the hidden layers of the top network"
     )

@@ -218,23 +218,30 @@ _LONGEST_FILE_NAME = 200
 Names = TypeVar("Names", bound=Collection[str])
 
 
-def file_names(names: Names) -> Names:
-    """Refuses names that lead out of a folder; for validators of names that files are called by.
+def variable_names(names: Names) -> Names:
+    """Refuses what cannot name a file or a variable of an export; for validators of such names.
 
     Raises:
-      ValueError: a name has a slash or a control character, begins with a dot, or is too long.
+      ValueError: a name has other characters, begins with a hyphen, or is too long.
     """
+    return _matching(names, r"\w[\w-]*", "files and of variables in exports", "'_' and '-'")
+
+
+def input_names(names: Names) -> Names:
+    """Refuses what cannot name an input of a served model; for validators of such names.
+
+    Raises:
+      ValueError: a name has other characters, or is too long.
+    """
+    return _matching(names, r"\w+", "files and of inputs of the served model", "and '_'")
+
+
+def _matching(names: Names, pattern: str, use: str, marks: str) -> Names:
     for name in names:
-        if (
-            not name
-            or name.startswith(".")
-            or any(character in "/\\" or not character.isprintable() for character in name)
-            or len(name.encode(errors="surrogatepass")) > _LONGEST_FILE_NAME
-        ):
+        if not re.fullmatch(pattern, name, re.ASCII) or len(name) > _LONGEST_FILE_NAME:
             raise ValueError(
-                f"{name[:_LONGEST_FILE_NAME]!r} becomes the name of a file or folder; it must not "
-                "be empty, begin with a dot, have slashes or characters that cannot be printed, or "
-                f"take more than {_LONGEST_FILE_NAME} bytes"
+                f"{name[:_LONGEST_FILE_NAME]!r} becomes the name of {use}; write at most "
+                f"{_LONGEST_FILE_NAME} English letters, digits, {marks}"
             )
     return names
 

@@ -47,7 +47,7 @@ class ProfileLookup(tf.Module):
                 num_oov_indices=1,
             )
             for name, attribute in self.attributes.items()
-            if attribute.kind == "categorical"
+            if attribute.kind == "categorical" and len(attribute.vocabulary)
         }
 
     def __call__(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -56,7 +56,9 @@ class ProfileLookup(tf.Module):
         for name, attribute in self.attributes.items():
             values = raw[raw_profile_key(name)]
             if attribute.kind == "categorical":
-                prepared[profile_key(name)] = tf.cast(self._lookups[name](values), tf.int32)
+                # Where no value is known, each is the unknown one, of index 1.
+                indices = self._lookups[name](values) if name in self._lookups else values != ""
+                prepared[profile_key(name)] = tf.cast(indices, tf.int32)
             else:
                 # A batch in which nobody has the number has no column.
                 unknown = tf.fill([tf.shape(values)[0], 1], np.float32(np.nan))

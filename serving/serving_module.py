@@ -336,7 +336,6 @@ class RetrievalModule(ServingModule):
         super().__init__(model, id_type, largest_request)
         self._user_vectors = model.user_vectors
         self._catalogue_rows = model.inputs_preparation.catalogue.rows
-        self._num_found = min(RETRIEVED_ITEMS, model.num_items)
         self._vectors = growing_table(vectors, "items/retrieved_vector")
         self._item_ids = growing_table(["", *item_ids], "items/id")
 
@@ -349,7 +348,14 @@ class RetrievalModule(ServingModule):
         largest_request: int | None,
     ) -> RetrievalModule:
         """The module of a trained model; what its items' vectors are made of is not kept."""
-        stored = with_stored_knowledge(model, number_format, user_sources(model))
+        sources, ids = user_sources(model), model.scorer.assembly.items.ids
+        if number_format != "float32" and not sources and not isinstance(ids, KnowledgeIds):
+            raise CommandError(
+                f"serving.augmented_dtype: the model stores nothing as {number_format}: it reads "
+                "no knowledge of users, and items' vectors are float32 whatever they are made of; "
+                "leave it at float32"
+            )
+        stored = with_stored_knowledge(model, number_format, sources)
         item_ids = model.inputs_preparation.catalogue.item_ids
         return cls(stored, model.all_item_vectors(), item_ids, id_type, largest_request)
 
@@ -401,8 +407,7 @@ class RetrievalModule(ServingModule):
         }
 
     def _found(self, num_blocks: tf.Tensor, dtype: tf.DType) -> tf.TensorArray:
-        shape = [None, self._num_found]
-        return tf.TensorArray(dtype, num_blocks, infer_shape=False, element_shape=shape)
+        return tf.TensorArray(dtype, num_blocks, infer_shape=False, element_shape=[None, None])
 
     def _best(self, users: tf.Tensor, excluded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores and rows of the best items of some users [n, k], without the excluded rows."""
@@ -411,7 +416,9 @@ class RetrievalModule(ServingModule):
         user_rows = tf.broadcast_to(tf.range(shape[0])[:, tf.newaxis], shape)
         where = tf.stack([user_rows, excluded], axis=-1)
         nowhere = tf.fill(shape, np.float32(-np.inf))
-        best = tf.math.top_k(tf.tensor_scatter_nd_update(scores, where, nowhere), k=self._num_found)
+        # A refresh adds items, so their number is not that of the export. Row 0 is none.
+        num_found = tf.minimum(RETRIEVED_ITEMS, tf.shape(self._vectors)[0] - 1)
+        best = tf.math.top_k(tf.tensor_scatter_nd_update(scores, where, nowhere), k=num_found)
         return best.values, best.indices
 
     def user_vectors(self, raw: Tensors) -> dict[str, tf.Tensor]:
@@ -446,7 +453,8 @@ def serving_module(
       largest_request: most candidates of a request; None for any number.
 
     Raises:
-      CommandError: a vector cannot be stored in the number format, or two ids cannot be told apart.
+      CommandError: a vector cannot be stored in the number format, there is nothing that would be,
+        or two ids cannot be told apart.
     """
     form = SERVING_MODULES[model.kind]
     try:

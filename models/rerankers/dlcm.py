@@ -68,6 +68,7 @@ class DeepListwiseContextModel(Backbone):
         steps = tf.concat([features, abstract], axis=-1)
         last_first = tf.reverse(steps, [1]), tf.reverse(inputs.candidate_mask, [1])
         states = tf.reverse(self._recurrence(last_first), [1])
-        matrix = self._context(states[:, 0])
+        # The first state as a sum, which lists without candidates have, too.
+        matrix = self._context(tf.reduce_sum(states[:, :1], axis=1))
         matrix = tf.reshape(matrix, [tf.shape(matrix)[0], self.units, self.context_units])
         return self._local_logit(tf.matmul(states, matrix))[:, :, 0]

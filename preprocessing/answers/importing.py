@@ -24,6 +24,7 @@ from configs.command_line import CommandError, RejectedInput, say
 from configs.files import errors_name
 from configs.loading import ConfigurationError
 from configs.progress import progress
+from configs.section import variable_names
 from preprocessing import storage
 from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.formats import Expected
@@ -38,7 +39,6 @@ from preprocessing.answers.record import (
 )
 from preprocessing.dead_letters import DeadLetter, DeadLetterRuns
 from preprocessing.inputs import input_checksums
-from preprocessing.names import require_plain_name
 from preprocessing.steps import only_writer
 
 _PERCENTILES = {"p5": 5, "p25": 25, "median": 50, "p75": 75, "p95": 95}
@@ -375,7 +375,10 @@ def import_answers(
         of an input that lies in `out`, or those in `out` for none at all; nothing is written.
       RejectedInput: records were rejected and `strict` was given; everything is written.
     """
-    require_plain_name("--source", source)
+    try:
+        variable_names([source])
+    except ValueError as error:
+        raise ConfigurationError(f"--source: {error}") from error
     files = {path: "FILE" for path in paths} | {path: "--prompts" for path in prompts}
     checksums = input_checksums(files)
     mapping = None if ids is None else IdMapping(ids)

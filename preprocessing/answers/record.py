@@ -13,9 +13,8 @@ from typing import NamedTuple, NoReturn
 from configs.knowledge import SourceAnswers
 from configs.loading import ConfigurationError
 from preprocessing.inputs import LONGEST_LINE, bounded_lines
-from preprocessing.records.contract import COLLECTIVE, EXTRACTIONS, INDIVIDUAL
+from preprocessing.records.contract import COLLECTIVE, EXTRACTIONS, INDIVIDUAL, LONGEST_ID
 from preprocessing.records.forgotten import Forgotten
-from preprocessing.tables.ids import LONGEST_ID
 
 _GROUP = "group"
 

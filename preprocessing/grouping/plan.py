@@ -12,7 +12,6 @@ from configs.loading import ConfigurationError
 from configs.prompting import Prompts
 from configs.scenario import Scenario
 from preprocessing.answers.record import chosen_sources, recorded_source
-from preprocessing.names import require_plain_name
 from preprocessing.records.layout import StepDirectory
 
 Kind = Literal["item", "liked", "disliked"]
@@ -125,7 +124,6 @@ def plan_groups(scenario: Scenario, sources: Sequence[str] | None) -> list[Group
 def _plan_source(
     scenario: Scenario, source: str, described: SourceAnswers, grouping: Grouping
 ) -> GroupingPlan:
-    require_plain_name("knowledge.answers", source)
     key = f"knowledge.answers.{source}.grouping"
     if grouping.features == ("attributes",) and not scenario.data.catalogue.attributes:
         raise ConfigurationError(

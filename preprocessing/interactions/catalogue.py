@@ -15,9 +15,8 @@ from configs.data import Attribute, CatalogueTable, Profiles
 from configs.loading import ConfigurationError
 from preprocessing.dead_letters import DeadLetter, DeadLetterRuns
 from preprocessing.interactions.reading import PLACE, USER, first_rows
-from preprocessing.names import require_attribute_names, require_plain_name
 from preprocessing.records import item_tables
-from preprocessing.records.contract import profile_feature
+from preprocessing.records.contract import USER_ID, profile_feature
 from preprocessing.records.item_tables import CATEGORICAL, NUMERIC
 from preprocessing.records.wire import (
     BytesSequence,
@@ -187,7 +186,13 @@ def open_catalogue(catalogue: CatalogueTable) -> TableReader:
     Raises:
       ConfigurationError: see `open_table`; or the name of an attribute cannot be used.
     """
-    require_attribute_names(catalogue)
+    taken = [*item_tables.FIXED_COLUMNS, USER_ID]
+    for name in catalogue.attributes:
+        if name in taken:
+            raise ConfigurationError(
+                f"data.catalogue.attributes: '{name}' is taken ({', '.join(taken)}); "
+                "give the attribute another name and set its 'column'"
+            )
     wanted = WantedColumns(catalogue_columns(catalogue))
     return open_table(catalogue, "data.catalogue.path", wanted)
 
@@ -422,7 +427,6 @@ def open_profiles(profiles: Profiles) -> TableReader:
       ConfigurationError: see `open_table`; or the name of an attribute cannot be used.
     """
     for name in profiles.attributes:
-        require_plain_name(_ATTRIBUTES_KEY, name)
         if name == USER:
             raise ConfigurationError(
                 f"{_ATTRIBUTES_KEY}: '{USER}' is taken; give the attribute another name and set "

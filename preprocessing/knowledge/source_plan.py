@@ -34,7 +34,6 @@ from preprocessing.knowledge.accepting import (
     write_accepted,
 )
 from preprocessing.links.linking import LINKS_FILE, TITLES_FILE
-from preprocessing.names import require_plain_name
 from preprocessing.prompt_templates import attribute_texts
 from preprocessing.records.contract import INDIVIDUAL
 from preprocessing.records.forgotten import Forgotten
@@ -196,7 +195,6 @@ def plan_source(scenario: Scenario, source: str) -> SourcePlan:
         raise ConfigurationError(
             f"there is no source '{source}' under knowledge.answers (there: {names})"
         )
-    require_plain_name("knowledge.answers", source)
     answers = scenario.knowledge.answers[source]
     if answers.links is not None and answers.entity == "user":
         raise ConfigurationError(

@@ -61,7 +61,6 @@ from preprocessing.links.linking import (
 )
 from preprocessing.links.mining import TitleMentions
 from preprocessing.links.titles import known_years
-from preprocessing.names import require_plain_name
 from preprocessing.records.contract import INDIVIDUAL
 from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.layout import StepDirectory, WorkDirectory, settings_of_records
@@ -194,7 +193,6 @@ def plan_links(
 def _with_year(
     scenario: Scenario, source: str, settings: Links, listed: str | None, mined: tuple[str, ...]
 ) -> LinkPlan:
-    require_plain_name("knowledge.answers", source)
     attributes = scenario.data.catalogue.attributes
     year = settings.year if settings.year is not None else _YEAR
     if settings.year is not None and settings.year not in attributes:

@@ -29,7 +29,6 @@ from preprocessing.inputs import LONGEST_LINE, input_checksums
 from preprocessing.interactions.catalogue import open_catalogue, open_profiles
 from preprocessing.interactions.first_interactions import FirstInteractions, InteractionShards
 from preprocessing.interactions.reading import open_interactions
-from preprocessing.names import require_plain_name
 from preprocessing.prompt_templates import (
     PromptScenario,
     Template,
@@ -177,8 +176,6 @@ def plan_prompts(scenario: Scenario, sources: Sequence[str] | None) -> PromptPla
             "that its answers will be in"
         )
     answers = chosen_sources(scenario.knowledge.answers, sources or None)
-    for source in answers:
-        require_plain_name("knowledge.answers", source)
     path = prompt_scenario_path(scenario.prompts.scenario)
     prompt_scenario = load_prompt_scenario(path)
     kinds: dict[str, Kind] = {}

@@ -28,6 +28,10 @@ EXTRACTIONS = (INDIVIDUAL, COLLECTIVE)
 """An individual answer describes one entity, a collective answer a group of entities."""
 
 
+LONGEST_ID = 500
+"""Bytes of UTF-8. Arrays of fixed width take four times as many for each id beside the longest."""
+
+
 class FeatureType(Enum):
     """Which list of `tf.train.Feature` holds the values."""
 

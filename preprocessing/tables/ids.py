@@ -9,15 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from preprocessing.dead_letters import DeadLetter, dead_letter
+from preprocessing.records.contract import LONGEST_ID
 from preprocessing.records.forgotten import Forgotten
 from preprocessing.tables.blocks import ParsedBlock
 from preprocessing.tables.values import (
     is_blank,
     texts_of,
 )
-
-LONGEST_ID = 500
-"""Bytes of UTF-8. Arrays of fixed width take four times as many for each id beside the longest."""
 
 _LINE_BREAK = r"[\r\n]"
 

@@ -120,7 +120,8 @@ class KnownEntities:
         rows, origins = self.rows.copy(), self.origins.copy()
         groups, digests = self.groups.copy(), self.digests.copy()
         rows[entities], origins[entities], groups[entities] = MISSING_ROW, NO_ANSWER, NO_GROUP
-        vacated = np.setdiff1d(self.rows[entities], np.append(rows, MISSING_ROW))
+        # Also rows that somebody had before an individual answer took their place.
+        vacated = np.setdiff1d(np.arange(self.num_knowledge_rows), np.append(rows, MISSING_ROW))
         digests[vacated] = 0
         return KnownEntities(rows, origins, groups, self.group_ids, digests), vacated
 
@@ -278,7 +279,7 @@ class ClearedRows:
 
     Attributes:
       rows: "item" and "user" -> int32 rows of those who were known.
-      vacated: source -> int32 knowledge rows that were theirs alone.
+      vacated: source -> int32 knowledge rows that nobody has.
     """
 
     rows: dict[str, np.ndarray]

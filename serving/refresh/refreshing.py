@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -176,6 +177,7 @@ class BaseVersion:
         with next_version(self.folder.parent) as version:
             folder = version.unfinished
             shutil.copytree(self.folder, folder, ignore=_rewritten(self.folder))
+            _make_writable(folder)
             write_changes(folder)
             noted = {
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -204,6 +206,12 @@ def require_versions(base: str | Path) -> dict[int, Path]:
             "path that 'python -m serving export --out' wrote"
         )
     return folders
+
+
+def _make_writable(folder: Path) -> None:
+    """For the owner: a copy has the modes of what was copied."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(path.stat().st_mode | stat.S_IWUSR)
 
 
 def _rewritten(folder: Path) -> Callable[[str, list[str]], set[str]]:
@@ -260,7 +268,8 @@ def refresh(request: RefreshRequest) -> dict[str, Any]:
       `answers`: `read`, `accepted`, `rejected`, `rejected_by_reason` of records, and of accepted
       ones about groups `members_left_out`, by reason; coverage of
       `items`, `users` and each of `sources`, `before` and `after`; `changed_rows`, knowledge rows
-      that changed or joined, all sources together; `forgotten`, `items` and `users` that were;
+      that changed or joined, all sources together; `forgotten`, `items` and `users` that were, and
+      `unknown_to_forget`, how many of the ids to forget are none of them;
       `new_items`, `new_users`; `unread_groups`, accepted answers about groups whose members all
       have answers of their own; `dead_letters`, their file, or None; `seconds`: `encode`, `write`.
 
@@ -326,6 +335,8 @@ def _refresh(request: RefreshRequest) -> dict[str, Any]:
         **_report_of_links(knowledge, links),
     }
     result |= report
+    asked = sum(len(set(ids)) for ids in request.forget.values())
+    result["unknown_to_forget"] = asked - sum(map(len, forgotten.rows.values()))
     written_from = time.monotonic()
     is_new = tombstones.digest != forgotten_before.digest
     if (changes or forgotten or is_new) and not request.dry_run:
@@ -545,7 +556,12 @@ def _say_result(result: Mapping[str, Any], dry_run: bool) -> None:
     if forgotten:
         told = " and ".join(f"{number:,} {name}" for name, number in forgotten.items())
         say(f"{told} {'would be' if dry_run else 'were'} forgotten")
-    if not result["changed_rows"] and not forgotten:
+    if result["unknown_to_forget"]:
+        say(
+            f"warning: {result['unknown_to_forget']:,} of the ids to forget are unknown to the "
+            "model; one that is mistyped forgets nobody"
+        )
+    if not result["changed_rows"] and not forgotten and not result["written"]:
         say(f"nothing changed: version {result['version']} knows all of this already")
         return
     done = "would change or join" if dry_run else "changed or joined"

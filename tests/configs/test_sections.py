@@ -31,6 +31,7 @@ from configs.model import (
     SharedNetwork,
 )
 from configs.prompting import Generation, Prompts
+from configs.section import Section
 from configs.training import Training
 from tests.configs.refusals import assert_refused
 
@@ -428,8 +429,11 @@ def test_a_source_that_is_named_twice_is_refused() -> None:
         Knowledge.model_validate({"sources": "item, item", "answers": {"item": ITEM_ANSWERS}})
 
 
-@pytest.mark.parametrize("name", ["..", "../runs", "/tmp/item", "a/b", ".hidden"])
-def test_names_that_files_are_called_by_stay_in_their_folder(name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["..", "../runs", "/tmp/item", "a/b", ".hidden", "-a", "a b", "gpt-4.1", "âge", "а", "a" * 201],
+)
+def test_names_of_files_and_variables_are_plain(name: str) -> None:
     sources = {"sources": [], "answers": {name: ITEM_ANSWERS}}
     factor = {"sources": [], "answers": {"item": ITEM_ANSWERS | {"factors": ["plot", f"x/{name}"]}}}
     attributes = {"path": "items.csv", "attributes": {name: {"kind": "categorical"}}}
@@ -439,8 +443,30 @@ def test_names_that_files_are_called_by_stay_in_their_folder(name: str) -> None:
         (CatalogueTable, attributes),
         (Profiles, attributes),
     ):
-        with pytest.raises(ValidationError, match="becomes the name of a file or folder"):
+        with pytest.raises(ValidationError, match="becomes the name of files and of"):
             section.model_validate(values)
+
+
+def test_names_of_inputs_have_no_hyphen() -> None:
+    values = {"path": "items.csv", "attributes": {"age-group": {"kind": "categorical"}}}
+    assert list(CatalogueTable.model_validate(values).attributes) == ["age-group"]
+    with pytest.raises(ValidationError, match="'age-group' becomes .* inputs of the served model"):
+        Profiles.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        (HybridExpert, {"expert_units": []}),
+        (HybridExpert, {"expert_units": [8, 0]}),
+        (Model, {"mlp": {"units": []}}),
+        (Model, {"moe": {"expert_units": []}}),
+        (Model, {"top_units": [-5]}),
+    ],
+)
+def test_layers_have_widths(section: type[Section], values: object) -> None:
+    with pytest.raises(ValidationError, match="greater than 0|at least 1 item"):
+        section.model_validate(values)
 
 
 def test_collective_answers_need_groups() -> None:

@@ -39,6 +39,7 @@ NOT_PLAIN = [
     ("data: {010: x}\n", "'010' would be a number to another base; for a text, write it in quotes"),
     ("name: -01_0\n", "'-01_0' would be a number to another base"),
     ("name: 12:30\n", "'12:30' would be a number to another base"),
+    ("name: 1:30.5\n", "'1:30.5' would be a number to the base of 60"),
     (f"training: {{seed: {DIGITS}}}\n", "not valid YAML"),
     (f"training: {{seed: 0x{DIGITS}}}\n", "training.seed: holds a whole number of more than 63"),
     (f"training: {{seed: {'9' * 400}}}\n", "training.seed: holds a whole number of more than 63"),
@@ -229,3 +230,11 @@ def test_random_text_is_a_scenario_or_a_clear_error(tmp_path: Path, seed: int) -
             assert str(path) in str(error)
             assert len(str(error)) < 10_000
     assert refused > 50
+
+
+def test_numbers_with_exponents_are_numbers() -> None:
+    text = "{a: 1e-3, b: -2E5, c: 1.e+2, d: 1.5e3, e: '1e-3', f: 1e, g: 12e5a}"
+    assert read_yaml(text, "here") == {
+        **{"a": 0.001, "b": -2e5, "c": 100.0, "d": 1500.0},
+        **{"e": "1e-3", "f": "1e", "g": "12e5a"},
+    }

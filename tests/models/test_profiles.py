@@ -35,6 +35,16 @@ def test_raw_values_become_indices() -> None:
     assert (raw_profile_key("age"), profile_key("age")) == ("profile_age", "profile/age")
 
 
+def test_values_of_an_attribute_without_known_values_are_unknown() -> None:
+    attributes = {"jobs": ProfileAttribute("categorical", ())}
+    prepared = ProfileLookup(attributes)(RAW)
+    np.testing.assert_array_equal(prepared["profile/jobs"], [[1, 1], [1, 0], [0, 0], [1, 0]])
+    assert prepared["profile/jobs"].dtype == tf.int32
+    fields, numbers = ProfileEncoder(attributes, 3)(prepared)
+    assert fields.shape == (4, 1, 3) and numbers.shape == (4, 0)
+    np.testing.assert_array_equal(fields[0], fields[3])
+
+
 def test_nobodys_number_and_surplus_numbers() -> None:
     lookup = ProfileLookup({"age": ATTRIBUTES["age"]})
     nothing = lookup({"profile_age": tf.zeros([2, 0])})["profile/age"]

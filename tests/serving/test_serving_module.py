@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import serving.serving_module as serving_module_file
+from configs.command_line import CommandError
 from models.building import AnyModel
 from models.item_ids import StoredIds
 from models.retrieving import RetrievalModel
@@ -495,6 +496,27 @@ def test_a_learned_match_stays_as_it_was_trained() -> None:
     assert model.learned_match.has_folds and not stored.learned_match.has_folds
     for weight, value in zip(stored.learned_match.trainable_weights, trained, strict=True):
         np.testing.assert_array_equal(weight, value)
+
+
+def test_items_that_join_are_found_too() -> None:
+    _, module = model_and_module()
+    raw = tensors(user_rows())
+    before = module.top_k(raw)["item_id"]
+    added = [f"new {number}" for number in range(200)]
+    vectors = module._vectors.numpy()
+    module._vectors.assign(np.concatenate([vectors, 9 * np.ones([200, vectors.shape[1]])]))
+    module._item_ids.assign(np.concatenate([module._item_ids.numpy(), added]))
+    assert before.shape[1] < 100
+    assert module.top_k(raw)["item_id"].shape == (before.shape[0], 100)
+
+
+def test_a_number_format_that_nothing_is_stored_in_is_refused() -> None:
+    model = random_model(
+        tiny_scenario(model__backbone="two_tower", knowledge__sources=["item"], model__match="none")
+    )
+    with pytest.raises(CommandError, match="augmented_dtype: the model stores nothing as int8"):
+        serving_module(model, "int8")
+    assert isinstance(serving_module(model), RetrievalModule)
 
 
 def test_only_the_named_sources_are_stored() -> None:

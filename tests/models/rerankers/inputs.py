@@ -44,7 +44,7 @@ def chosen(inputs: ListInputs, order: list[int]) -> ListInputs:
     """The candidates at these places of every list."""
     return inputs._replace(
         **{
-            name: tf.gather(getattr(inputs, name), order, axis=1)
+            name: tf.gather(getattr(inputs, name), tf.cast(order, tf.int32), axis=1)
             for name in ("candidate", "candidate_mask", "numeric", "side_fields")
         }
     )

@@ -105,6 +105,10 @@ class TestEveryReranker:
         assert abs(float((layer(inputs)[:, 2:3] - alone)[0, 0])) > 1e-4
 
     @every_arm
+    def test_lists_without_candidates_have_no_scores(self, name: str) -> None:
+        assert shared(name)(chosen(list_inputs(), [])).shape == (4, 0)
+
+    @every_arm
     def test_the_history_changes_a_score(self, name: str) -> None:
         layer, inputs = shared(name), list_inputs()
         other = inputs._replace(history=tf.reverse(inputs.history, [0]))

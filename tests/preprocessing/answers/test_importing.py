@@ -146,7 +146,7 @@ def test_wrong_usage(tmp_path):
     path = write(tmp_path / "file", DOCUMENTS["records"])
     with pytest.raises(ConfigurationError, match="no file"):
         import_answers([path, str(tmp_path / "none")], "item", tmp_path / "out")
-    with pytest.raises(ConfigurationError, match="'a/b' becomes a file name"):
+    with pytest.raises(ConfigurationError, match="'a/b' becomes the name of files"):
         import_answers([path], "a/b", tmp_path / "out")
     cut = tmp_path / "cut.gz"
     cut.write_bytes(gzip.compress(b"x" * 1000)[:-9])

@@ -303,8 +303,15 @@ def test_columns_and_names_are_checked(tmp_path):
         opened(user="id", attributes={"age": {"kind": "numeric"}})
     with pytest.raises(ConfigurationError, match="data.profiles.attributes: 'user' is taken"):
         opened(user="id", attributes={"user": {"kind": "categorical", "column": "gender"}})
-    with pytest.raises(ConfigurationError, match="the name 'a b' becomes a file name"):
-        opened(user="id", attributes={"a b": {"kind": "categorical", "column": "gender"}})
+
+
+@pytest.mark.parametrize("name", ["item_id", "title", "rating_count_by_fold", "user_id"])
+def test_names_of_other_columns_are_refused(name):
+    catalogue = CatalogueTable.model_validate(
+        {"path": "p", "attributes": {name: {"kind": "numeric", "column": "x"}}}
+    )
+    with pytest.raises(ConfigurationError, match=f"'{name}' is taken"):
+        open_catalogue(catalogue)
 
 
 ATTRIBUTES = {

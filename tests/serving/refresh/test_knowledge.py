@@ -246,3 +246,14 @@ def test_items_of_a_retrieval_model_cannot_be_forgotten(tmp_path: Path) -> None:
     known.description = known.description.model_copy(update={"is_retrieval": True})
     with pytest.raises(CommandError, match="export a run that was trained without them"):
         known.forget({"item": ["7"]})
+
+
+def test_forgetting_clears_what_somebody_had_before_an_answer_of_their_own() -> None:
+    change = change_source(known(), new({3: [7, 7], 4: [8, 8]}, {}))
+    assert change.entities.rows.tolist() == [0, 1, 2, 4, 5, 0]
+    cleared, vacated = change.entities.without(np.array([3]))
+    # Row 3 was that of both members of group "a", and nobody has it any more.
+    assert vacated.tolist() == [3, 4]
+    assert cleared.digests[[3, 4]].tolist() == [0, 0] and (cleared.digests[[1, 2, 5]] != 0).all()
+    _, vacated = known().without(np.array([3]))
+    assert vacated.tolist() == []

@@ -187,6 +187,25 @@ def test_an_answer_about_somebody_who_is_forgotten_is_rejected(base: Path, tmp_p
             assert same(both[name][row], only[name][row]), name
 
 
+def test_ids_to_forget_that_nobody_has_are_told(base: Path, capsys) -> None:
+    result = refresh(RefreshRequest(base, forget={"user": ["u1", "nobody"], "item": ["no film"]}))
+    assert result["unknown_to_forget"] == 2
+    assert "warning: 2 of the ids to forget are unknown to the model" in capsys.readouterr().err
+    result = refresh(RefreshRequest(base, forget={"user": ["nobody at all"]}))
+    assert result["written"] and result["unknown_to_forget"] == 1
+    told = capsys.readouterr().err
+    assert "nothing changed" not in told and "version 3" in told
+
+
+def test_a_version_that_is_read_only_is_gone_on_from(base: Path) -> None:
+    for path in (base / "1").rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    result = refresh(RefreshRequest(base, forget={"user": ["u1"]}))
+    assert result["version"] == 2
+    for path in (base / "2", *(base / "2").rglob("*")):
+        assert path.stat().st_mode & 0o600 == 0o600, path
+
+
 def test_an_older_version_does_not_bring_back_who_was_forgotten(base: Path) -> None:
     forget = {"item": [CHANGED_ITEM], "user": ["u1"]}
     refresh(RefreshRequest(base, forget=forget))
