@@ -34,7 +34,7 @@ def test_every_key_of_a_scenario_is_listed() -> None:
         "| `model.attention_history_length` | whole number from 1 | `30` | ",
         "| `model.hein.dropout_rate` | number from 0 below 1 | `0` | ",
         "| `model.hein.training_precision` | one of float32, bfloat16 | `float32` | ",
-        "| `model.hein.expert_units` | list of: whole number | `[128, 32]` | ",
+        "| `model.hein.expert_units` | list of: whole number above 0 | `[128, 32]` | ",
         "| `knowledge.answers.<name>.entity` | one of item, user | required | ",
     ],
 )

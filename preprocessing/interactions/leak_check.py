@@ -88,8 +88,8 @@ def digest_seen_prompts(
     """Digests of the prompts of sources: equal when their answers were asked for in the same words.
 
     The digest is a sum of hashes, one of each answer's user, file, prompt, recorded interactions
-    and whether it is the user's first, which is the one in use. So what the LLM wrote does not
-    change it, nor the order of lines about different users. Memory holds a number a user.
+    and whether it comes later than the user's first, which is the one in use. So what the LLM wrote
+    does not change it, nor the order of lines about different users. Memory holds a number a user.
 
     Args:
       answers: configuration of all sources.
@@ -115,9 +115,9 @@ def _digest(source: str, answers: SourceAnswers) -> str:
     for batch in read_seen_prompts(source, answers):
         for seen in batch:
             user = _hashed(seen.user) & _HALF
-            fields = [seen.user, seen.file_order, seen.prompt, seen.recorded, user in answered]
+            fields = [seen.user, seen.file_order, seen.prompt, seen.recorded]
+            total += _hashed([*fields, "later"] if user in answered else fields)
             answered.add(user)
-            total += _hashed(fields)
     return (total % (1 << 8 * _DIGEST_BYTES)).to_bytes(_DIGEST_BYTES, "big").hex()
 
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field, ValidationError, model_validator
 
 from configs.loading import ConfigurationError, load_section
-from configs.section import Section, file_names, named_once, split_names
+from configs.section import Section, input_names, named_once, split_names, variable_names
 
 
 class Lamp(Section):
@@ -55,18 +55,24 @@ def test_a_name_stands_once_in_a_list() -> None:
         named_once(("item", "user", "user", "user"))
 
 
-@pytest.mark.parametrize("name", ["item", "item_plot and cast", "genre-2", "Größe", "映画"])
-def test_names_that_files_may_have(name: str) -> None:
-    assert file_names((name,)) == (name,)
+@pytest.mark.parametrize("name", ["item", "genre-2", "_v1", "9", "a" * 200])
+def test_names_that_variables_may_have(name: str) -> None:
+    assert variable_names((name,)) == (name,)
+    if "-" not in name:
+        assert input_names((name,)) == (name,)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "../item", "/etc", "a/b", "a\\b", ".item", "a\0b", "a\nb", "\ud800", "ü" * 101],
+    [
+        *("", ".", "..", "../item", "/etc", "a/b", "a\\b", ".item", "a\0b", "a\n", "\ud800"),
+        *("-a", "a b", "v1.0", "Größe", "映画", "a" * 201),
+    ],
 )
-def test_names_that_lead_out_of_a_folder_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="becomes the name of a file or folder"):
-        file_names(("item", name))
+def test_names_that_variables_cannot_have_are_refused(name: str) -> None:
+    for names in (variable_names, input_names):
+        with pytest.raises(ValueError, match="becomes the name of files and of"):
+            names(("item", name))
 
 
 class Inner(Section):
