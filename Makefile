@@ -63,8 +63,7 @@ evidence: setup ## a part of the study (PART=main: MovieLens-1M, hours; PART=mus
 tfx: setup $(TFX_INSTALLED) ## train, judge and push a model of the bundled sample through a TFX pipeline
 	@echo "tfx: examples to a pushed model on the bundled MovieLens sample; results go to out/tfx"
 	@$(RUN) -m preprocessing all $(TFX_SAMPLE)
-	@$(TFX_VENV)/bin/python -m trainer.tfx_pipeline $(TFX_SAMPLE) \
-		model.match=ridge knowledge.sources=item --pipeline-root out/tfx
+	@$(TFX_VENV)/bin/python -m trainer.tfx_pipeline $(TFX_SAMPLE) --pipeline-root out/tfx
 
 $(TFX_INSTALLED): requirements-tfx.txt | setup
 	@$(RUN) -c 'import platform as p; assert p.machine() == "x86_64"; \

@@ -48,7 +48,7 @@ ML Metadata are in PIPELINE_ROOT; docs/tfx.md explains them.
 example:
   python -m preprocessing all --config configs/movielens_small.yaml
   .venv-tfx/bin/python -m trainer.tfx_pipeline --config configs/movielens_small.yaml \\
-      model.match=ridge knowledge.sources=item --slice user_activity --slice user_fold
+      --slice user_activity --slice user_fold
   python -m serving serve --model movielens=out/tfx/pushed/movielens --grpc-port 8500
 
 JSON: blessed, failures (thresholds not reached), test and baseline (auc, logloss, calibration,
