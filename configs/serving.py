@@ -42,8 +42,8 @@ class Serving(Section):
     )
     batch_sizes: tuple[int, ...] = Field(
         (1, 8, 64, 100),
-        description="rows of the warm-up requests, one request of each for every signature; the "
-        "allowed batch sizes where the server batches",
+        description="rows of the warm-up requests, one request of each for every signature that "
+        "takes features; the allowed batch sizes where the server batches",
     )
     largest_request: int | None = Field(
         None,
