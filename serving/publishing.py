@@ -121,10 +121,10 @@ def write_warmup_requests(
     serving: Serving,
     signatures: Mapping[str, Mapping[str, tf.TensorSpec]],
 ) -> Path:
-    """Writes `assets.extra/tf_serving_warmup_requests`: one request per batch size for each signature that takes features.
+    """Writes `assets.extra/tf_serving_warmup_requests`.
 
-    Ids are empty, so the requests run the whole graph with unknown users and items and hold no data
-    of anybody.
+    There is one request per batch size for each signature that takes features. Ids are empty, so
+    the requests run the whole graph with unknown users and items and hold no data of anybody.
 
     Args:
       version_folder: the export.
