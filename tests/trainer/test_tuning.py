@@ -146,9 +146,10 @@ def test_a_run_that_ended_before_its_trial_did_is_not_trained_again(tmp_path: Pa
 
 def test_folders_of_any_name_have_studies_of_their_own(tmp_path: Path) -> None:
     first, second = (tmp_path / name for name in ("tuning?v1", "tuning?v2%20"))
-    assert searched(first, trials=1) == searched(first, trials=1)
-    assert [trial.run.parent for trial in searched(second, trials=1, seed=6)] == [second]
-    assert searched(second, trials=1, seed=6) != searched(first, trials=1)
+    # The first trial has the scenario's own settings.
+    settings = [searched(folder, 2, seed)[1].settings for folder, seed in ((first, 5), (second, 6))]
+    assert settings[0] != settings[1]
+    assert [searched(first, 2)[1].settings, searched(second, 2, 6)[1].settings] == settings
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tuning?v1", "tuning?v2%20"]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import math
 
@@ -226,9 +227,11 @@ def test_long_texts_of_csv_files_have_a_bound(tmp_path, monkeypatch):
     path.write_text(f"id,text\n1,{'x' * 140_000}\n", encoding="utf-8-sig")
     view = view_csv(path, records=1, limit=2)
     assert view["columns"] == ["id", "text"] and view["records"][0]["text"].startswith("xxx")
+    before = csv.field_size_limit()
     monkeypatch.setattr("preprocessing.inspection.views.LONGEST_LINE", 100_000)
     with pytest.raises(DamagedRecords, match="a.csv: not a whole CSV file"):
         view_csv(path, records=1, limit=2)
+    csv.field_size_limit(before)
 
 
 def test_csv_rows_up_to_the_limit(tmp_path):
