@@ -68,7 +68,7 @@ def test_resamples_of_a_large_part_are_not_all_held() -> None:
 
 
 def test_pairs_of_users_are_counted_where_they_fit() -> None:
-    labels, users, _, scores = part(150_000, 3000)
+    labels, users, _, scores = part(50_000, 3000)
     scores = np.repeat(scores, 20, axis=0)
     # Twenty runs with the pairs of 3,000 users each would be 1.4 GB.
     held = most_held(lambda: bootstrap_auc_difference(labels, users, scores[:0], scores, 1))
