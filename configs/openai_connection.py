@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.parse
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -467,7 +467,7 @@ class _BoundedClient(openai.DefaultHttpxClient):
             )
         decompressor = None if encoding in ("identity", "") else zlib.decompressobj(_GZIP_OR_ZLIB)
         body = bytearray()
-        for chunk in response.iter_raw():
+        for chunk in _chunks_of(response):
             if time.monotonic() > end:
                 raise _TooSlow
             if decompressor is not None:
@@ -479,6 +479,15 @@ class _BoundedClient(openai.DefaultHttpxClient):
             if len(body) > self._most_bytes:
                 raise _UnreadableBody(f"the response is longer than {self._most_bytes:,} bytes")
         return bytes(body)
+
+
+def _chunks_of(response: Any) -> Iterator[bytes]:
+    """The body as it comes; a connection that ends in it has perhaps been answered, and billed."""
+    try:
+        yield from response.iter_raw()
+    except Exception as error:
+        detail = str(error) or type(error).__name__
+        raise _UnreadableBody(f"the response was cut off ({detail})") from error
 
 
 def seconds_of(retry_after: str | None) -> float | None:

@@ -411,7 +411,11 @@ def json_value(text: str) -> object:
     fence = _CODE_FENCE_BEGINS.match(text)
     inside = text[fence.end() :] if fence else text
     try:
-        return json.loads(inside.removesuffix(_CODE_FENCE), parse_constant=refuse_json_constant)
+        return json.loads(
+            inside.removesuffix(_CODE_FENCE),
+            parse_constant=refuse_json_constant,
+            parse_float=_finite_number,
+        )
     except RecursionError as error:
         raise ValueError(str(error)) from error
 
@@ -487,11 +491,11 @@ def object_field(record: Mapping[str, object], name: str) -> dict[str, object] |
     value = record.get(name)
     if value is not None and not isinstance(value, dict):
         raise RejectedAnswer("wrong_type", f"field '{name}' must be an object")
-    _check_storable(value, name)
+    check_storable(value, name)
     return value
 
 
-def _check_storable(value: object, name: str) -> None:
+def check_storable(value: object, name: str) -> None:
     """Checks what is kept of a record without being understood: every writer can write it.
 
     Raises:

@@ -214,8 +214,8 @@ and perhaps json_schema, the form of its answer, as `prompts` writes where it as
 
 Every answer goes to the answer store (SQLite) before it counts, under its model, parameters and
 prompt, and is never paid twice: run the same command again after a stop, a crash or a kill. Equal
-prompts are asked once. Rejected for good: empty answers, answers cut off at --max-tokens, refusals,
-answers off the JSON schema.
+prompts are asked once. Rejected: empty answers and answers off the JSON schema, once they were
+asked for generation.attempts_per_answer times; answers cut off at --max-tokens and refusals.
 
 clients:
   openai       any OpenAI-compatible endpoint: OpenAI, vLLM, llama.cpp. The key comes from the

@@ -12,7 +12,7 @@ from typing import Any
 
 from configs.loading import ConfigurationError
 from preprocessing.answers.completion import Usage, estimated_tokens
-from preprocessing.answers.record import json_value
+from preprocessing.answers.record import RejectedAnswer, check_storable, json_value
 
 _TOKENS_PER_MESSAGE = 4
 
@@ -101,8 +101,10 @@ class AnswerSchema:
             is_right, shape = isinstance(value, list), "no list of names"
         if not is_right:
             raise SchemaMismatch(f"factor '{factor}' is {shape}")
-        if not _is_text(json.dumps(value, ensure_ascii=False)):
-            raise SchemaMismatch(f"factor '{factor}' holds half a surrogate pair")
+        try:
+            check_storable({factor: value}, factor)
+        except RejectedAnswer as error:
+            raise SchemaMismatch(error.detail) from error
         return value
 
 

@@ -120,9 +120,9 @@ class ClientReport:
       failures: prompt hash -> why this run got no answer.
       calls: paid calls.
       retries: repetitions after transient failures.
-      prompt_tokens: tokens of paid calls' prompts, and of calls that timed out.
-      completion_tokens: tokens of paid calls' answers, and the most of calls that timed out.
-      estimated_calls: calls whose tokens the endpoint did not count, or that timed out.
+      prompt_tokens: tokens of paid calls' prompts, and of calls whose answer was not seen.
+      completion_tokens: tokens of paid calls' answers, and the most of such calls.
+      estimated_calls: calls whose tokens the endpoint did not count, and such calls.
       cost_usd: US dollars; None without prices.
       stopped: BUDGET_REACHED, INTERRUPTED, ENDPOINT_UNUSABLE, or None for a run to the end.
       problem: what people read when the endpoint is unusable.

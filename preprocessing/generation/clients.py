@@ -20,6 +20,7 @@ from preprocessing.generation.client import AnswerClient, Budget, stop_on_interr
 from preprocessing.generation.endpoint_client import CallLimits, EndpointClient, OpenAIEndpoint
 from preprocessing.generation.file_clients import BatchFileClient, BatchResultClient, ReplayClient
 from preprocessing.generation.gguf import GgufModel, open_llama, require_llama_cpp
+from preprocessing.generation.outputs import schemas_of_prompts
 from preprocessing.prompting.token_costs import Prices
 
 
@@ -52,11 +53,13 @@ class ClientFiles:
     """Files of the clients that read or write some.
 
     Attributes:
+      prompts: the prompt file.
       replay: answer files of the client "replay".
       read_batch: batch result files; no batch requests are written when there are any.
       batch_folder: where batch request files belong.
     """
 
+    prompts: str
     replay: tuple[str, ...]
     read_batch: tuple[str, ...]
     batch_folder: Path
@@ -87,7 +90,8 @@ def open_client(
     if settings.client == "replay":
         yield ReplayClient(files.replay, parameters.model, parameters.schema is not None)
     elif settings.client == "batch-file" and files.read_batch:
-        yield BatchResultClient(files.read_batch, budget)
+        schemas = functools.partial(schemas_of_prompts, files.prompts)
+        yield BatchResultClient(files.read_batch, budget, acceptance, schemas)
     elif settings.client == "batch-file":
         yield BatchFileClient(
             files.batch_folder, parameters, settings.requests_per_batch_file, budget

@@ -250,13 +250,16 @@ class _Run:
 
     def _call_once(self, request: ChatRequest) -> ChatResponse:
         """Calls; without a readable response in time it may be billed, and counts with the most."""
+        budget, most = self._client.budget, self._client.parameters.most_usage(request)
         try:
             return self._client.complete(request)
+        except Interrupted:
+            budget.spend(most)
+            raise
         except TransientFailure as failure:
             if failure.reason not in _MAY_BE_BILLED:
                 raise
-            budget = self._client.budget
-            budget.spend(self._client.parameters.most_usage(request))
+            budget.spend(most)
             if budget.holds:
                 raise
             detail = f"{failure.detail}; the budget has no room for another call"

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -35,8 +36,15 @@ from preprocessing.answers.record import (
     text_field,
 )
 from preprocessing.dead_letters import dead_letter
-from preprocessing.generation.answer_store import LINES_PER_TRANSACTION, AnswerStore, Rejection
-from preprocessing.generation.chat import ChatParameters, ChatRequest
+from preprocessing.generation.answer_store import (
+    LINES_PER_TRANSACTION,
+    Acceptance,
+    AnswerStore,
+    BatchRequest,
+    Rejection,
+    StoredAnswer,
+)
+from preprocessing.generation.chat import AnswerSchema, ChatParameters, ChatRequest
 from preprocessing.generation.client import BUDGET_REACHED, AnswerClient, Budget, ClientReport
 
 _MOST_BYTES_PER_FILE = 190_000_000
@@ -148,11 +156,22 @@ class BatchResultClient(AnswerClient):
     Args:
       paths: result files (.jsonl or .jsonl.gz), in any order.
       budget: counts what the batches have cost.
+      acceptance: which answers count; one that does is replaced by none that does not.
+      schemas: gives the prompts that have a schema of their own, by hash; asked for once, and only
+        where a prompt has two results.
     """
 
-    def __init__(self, paths: Iterable[str], budget: Budget):
+    def __init__(
+        self,
+        paths: Iterable[str],
+        budget: Budget,
+        acceptance: Acceptance,
+        schemas: Callable[[], Mapping[str, AnswerSchema]],
+    ):
         self._paths = list(paths)
         self._budget = budget
+        self._acceptance = acceptance
+        self._schemas = functools.cache(schemas)
         self._report = ClientReport()
         counted = ("read", "stored", "failed", "already_read", "not_needed", "rejected")
         self._counts = dict.fromkeys(counted, 0)
@@ -204,11 +223,29 @@ class BatchResultClient(AnswerClient):
         self._budget.spend(response.usage)
         self._report.calls += 1
         before = store.answers([request.prompt_sha256]).get(request.prompt_sha256)
-        if request.is_given_up and before is not None and before.text.strip():
+        if before is not None and self._is_worth_more(before, response, request):
             store.end_batch_request(key)
             return "not_needed"
         store.save_batch_result(key, request, response)
         return "stored"
+
+    def _is_worth_more(
+        self, before: StoredAnswer, response: ChatResponse, request: BatchRequest
+    ) -> bool:
+        """Whether the stored answer stays, because it counts and the new one is late or does not.
+
+        Of two that do not count, a late one does not replace a text either.
+        """
+        schema = self._schemas().get(request.prompt_sha256)
+        late = StoredAnswer(
+            response.text, response.finish_reason, response.answered_by, response.usage, calls=1
+        )
+        counts, late_counts = (
+            self._acceptance.rejection(answer, schema) is None for answer in (before, late)
+        )
+        if late_counts:
+            return counts and request.is_given_up
+        return counts or (request.is_given_up and bool(before.text.strip()))
 
 
 ANY_MODEL = "replay"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from configs.prompting import Generation
 from preprocessing.answers.completion import Usage
 from preprocessing.answers.names import told_names
 from preprocessing.answers.record import meaning_of
+from preprocessing.dead_letters import DeadLetter
 from preprocessing.generation.answer_store import Acceptance, AnswerStore, Rejection
 from preprocessing.generation.chat import ChatParameters, load_answer_schema
 from preprocessing.generation.client import (
@@ -66,7 +67,7 @@ class GenerateStep:
         self._settings = settings
         self._prompts = prompts
         self._out = OutputFolder(out)
-        self._files = ClientFiles(replay, read_batch, self._out.batch)
+        self._files = ClientFiles(prompts, replay, read_batch, self._out.batch)
         self._forget_batches = forget_batches
         self._hashes = input_checksums(
             {path: "--read-batch" for path in read_batch}
@@ -93,7 +94,7 @@ class GenerateStep:
     def dry_run(self) -> dict[str, Any]:
         """Says what a run would do and at most cost; writes nothing."""
         with AnswerStore(self._store_path, self._parameters, read_only=True) as store:
-            work = self._survey(store)
+            work = self._survey(store, self._forget_batches)
         if self._files.replay or self._files.read_batch:
             wanted = work.waiting if self._files.read_batch else work.calls
             say(
@@ -136,8 +137,9 @@ class GenerateStep:
           The summary.
 
         Raises:
-          CommandError: the endpoint is unusable, or no prompt has an answer because every call of
-            the LLM failed; what was answered before is written.
+          CommandError: the endpoint is unusable, the budget has no room for a single call, or no
+            prompt has an answer because every call of the LLM failed; what was answered before is
+            written.
           KeyboardInterrupt: stopped by Ctrl-C; what was answered before is written.
           RejectedInput: see `strict`; or calls of the LLM failed, and other prompts have answers.
         """
@@ -152,6 +154,7 @@ class GenerateStep:
             ) as client:
                 pending = pending_requests(self._prompts, store, self._acceptance)
                 report = client.answer(pending, store)
+            before = self._out.count_answers()
             counts = self._out.write_answers(
                 self._prompts,
                 store,
@@ -162,12 +165,26 @@ class GenerateStep:
             )
         summary = self._summary(work, report, counts)
         self._out.write_summary(summary)
-        self._say_summary(summary)
+        self._say_summary(summary, report.dead_letters)
+        if counts.answered < before:
+            say(
+                f"warning: {self._out.answers} had {before:,} answers and has {counts.answered:,} "
+                "now, of these prompts and parameters. None is lost: the command that got the "
+                "others writes them again without a call. Name another --out to keep both"
+            )
         if report.stopped == INTERRUPTED:
             raise KeyboardInterrupt
         if report.stopped == ENDPOINT_UNUSABLE:
             raise CommandError(
                 f"{report.problem}. Repair that and run the same command again", summary
+            )
+        if report.stopped == BUDGET_REACHED and not _has_spent(summary):
+            raise CommandError(
+                "the budget has no room for the next call, nor will it have in another run: raise "
+                "generation.budget_tokens or generation.budget_usd, or lower "
+                f"generation.max_tokens ({self._parameters.max_tokens:,}), all of which is held "
+                "back for an answer",
+                summary,
             )
         if report.failures and self._settings.client in ("openai", "gguf"):
             left = f"{len(report.failures):,} prompts have" if counts.answered else "no prompt has"
@@ -182,10 +199,12 @@ class GenerateStep:
             )
         return summary
 
-    def _survey(self, store: AnswerStore) -> Survey:
+    def _survey(self, store: AnswerStore, forget_batches: bool = False) -> Survey:
         # Requests of a batch are written once in a run.
         calls = 1 if self._settings.client == "batch-file" else self._settings.attempts_per_answer
-        return survey(self._prompts, store, self._acceptance, self._parameters, calls)
+        return survey(
+            self._prompts, store, self._acceptance, self._parameters, calls, forget_batches
+        )
 
     def _summary(self, work: Survey, report: ClientReport, counts: PromptCounts) -> dict[str, Any]:
         return {
@@ -208,7 +227,7 @@ class GenerateStep:
             **report.details,
         }
 
-    def _say_summary(self, summary: dict[str, Any]) -> None:
+    def _say_summary(self, summary: dict[str, Any], rejected: Sequence[DeadLetter]) -> None:
         cost = "" if summary["cost_usd"] is None else f", ${summary['cost_usd']:.4f}"
         say(
             f"generate: {summary['read']} prompts, {summary['answered']} answered, "
@@ -218,6 +237,9 @@ class GenerateStep:
         )
         for reason, count in summary["rejected_by_reason"].items():
             say(f"  {count:,} {reason}: {meaning_of(reason)}")
+        lines = Counter((letter["file"], letter["reason"]) for letter in rejected)
+        for (file, reason), count in lines.items():
+            say(f"  {count:,} lines of {file} are {reason}: {meaning_of(reason)}")
         if summary["names"] is not None:
             say(told_names(summary["names"]))
         asked = self._parameters.model
@@ -233,7 +255,7 @@ class GenerateStep:
                 f"{named}. They are named in the field `model` of answers.jsonl; check "
                 "generation.model and generation.base_url if that is not what you meant"
             )
-        if summary["stopped"] == BUDGET_REACHED:
+        if summary["stopped"] == BUDGET_REACHED and _has_spent(summary):
             say(
                 f"the budget of this run is used up: {summary['not_attempted']} prompts were not "
                 "attempted. Another run of the same command has a budget of its own; no answer is "
@@ -251,7 +273,13 @@ class GenerateStep:
                 "--read-batch"
             )
         unasked = summary["not_attempted"] - summary["waiting_for_batch"]
-        if self._files.read_batch and unasked:
+        unknown = sum(count for (_, reason), count in lines.items() if reason == "unknown_request")
+        if unknown:
+            say(
+                "a result belongs to the model, the parameters and the store that its request was "
+                "written with: add --read-batch to the very command that wrote the requests"
+            )
+        if self._files.read_batch and unasked > unknown:
             say(
                 f"{unasked} prompts wait for no batch result and have no answer: run the same "
                 "command without --read-batch to write requests for them"
@@ -262,6 +290,11 @@ def is_version_of(asked: str, answered: str) -> bool:
     """True when a service names the model that was asked: with its folder, its date, or neither."""
     name, reported = (text.rsplit("/", 1)[-1].casefold() for text in (asked, answered))
     return _DATE.fullmatch(reported.removeprefix(name)) is not None and reported.startswith(name)
+
+
+def _has_spent(summary: Mapping[str, Any]) -> bool:
+    """Whether a run made a call that may be paid, or wrote a request for a batch."""
+    return bool(summary["tokens"]["total"] or summary.get("batch_requests"))
 
 
 def _causes(failures: Mapping[str, Rejection]) -> str:

@@ -97,12 +97,18 @@ _Entry = tuple[Prompt, AnswerSchema | None] | DeadLetter
 
 def _with_schemas(path: str) -> Iterator[_Entry]:
     first: dict[str, tuple[int, str]] = {}
+    schemas: dict[str, AnswerSchema | None] = {}
     for entry in read_prompts(path):
         if not isinstance(entry, Prompt):
             yield entry
             continue
+        # The order of properties is that of the answer's text.
+        written = json.dumps(entry.json_schema)
         try:
-            schema = None if entry.json_schema is None else answer_schema(entry.json_schema)
+            if written not in schemas:
+                known = None if entry.json_schema is None else answer_schema(entry.json_schema)
+                schemas[written] = known
+            schema = schemas[written]
         except ValueError as error:
             detail = f"field '{JSON_SCHEMA}': {error}"
             yield dead_letter(path, entry.line, "wrong_type", detail)
@@ -115,6 +121,12 @@ def _with_schemas(path: str) -> Iterator[_Entry]:
         else:
             detail = f"field '{JSON_SCHEMA}': line {line} has the same text with another"
             yield dead_letter(path, entry.line, "other_schema", detail)
+
+
+def schemas_of_prompts(path: str) -> dict[str, AnswerSchema]:
+    """Prompt hash -> its schema, of the prompts of a file that have one."""
+    entries = (entry for entry in _with_schemas(path) if isinstance(entry, tuple))
+    return {prompt.sha256: schema for prompt, schema in entries if schema is not None}
 
 
 def pending_requests(
@@ -136,8 +148,12 @@ def survey(
     acceptance: Acceptance,
     parameters: ChatParameters,
     calls_per_prompt: int,
+    forget_batches: bool = False,
 ) -> Survey:
-    """Counts what a run would do that may call so often for one prompt, without doing it."""
+    """Counts what a run would do that may call so often for one prompt, without doing it.
+
+    With `forget_batches` no prompt waits for a batch result.
+    """
     seen: set[str] = set()
     prompts = dead_letters = waiting = calls = prompt_tokens = 0
     most_prompt = most_answer = 0
@@ -149,8 +165,9 @@ def survey(
         if entry.prompt.sha256 in seen:
             continue
         seen.add(entry.prompt.sha256)
-        waiting += entry.waiting
-        if not entry.waiting and acceptance.needs_call(entry.answer, entry.schema):
+        waits = entry.waiting and not forget_batches
+        waiting += waits
+        if not waits and acceptance.needs_call(entry.answer, entry.schema):
             calls += 1
             prompt_tokens += parameters.prompt_tokens_estimate(entry.prompt.text)
             request = ChatRequest(entry.prompt.text, entry.prompt.sha256, entry.schema)
@@ -242,6 +259,13 @@ class OutputFolder:
     def model_hash(self) -> Path:
         """Hash of the model file of the client "gguf", so that it is not read for it again."""
         return self.path / "model_sha256.json"
+
+    def count_answers(self) -> int:
+        """Answers that are there now."""
+        if not self.answers.is_file():
+            return 0
+        with self.answers.open("rb") as file:
+            return sum(1 for _ in file)
 
     def write_answers(
         self,

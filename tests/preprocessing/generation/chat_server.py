@@ -37,6 +37,7 @@ class Reply:
     drip: float = 0.0  # seconds between two bytes of the body
     headers_drip: float = 0.0  # seconds between two headers, without end
     endless: bool = False  # blanks without end in the place of the body
+    cut: bool = False  # the connection ends in the middle of the body
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class OpenAIServer(ABC):
                     if reply.endless:
                         self.send_header("Transfer-Encoding", "chunked")
                     else:
-                        self.send_header("Content-Length", str(len(reply.body)))
+                        self.send_header("Content-Length", str(len(reply.body) + reply.cut))
                     while reply.headers_drip:
                         self.flush_headers()
                         time.sleep(reply.headers_drip)
@@ -147,6 +148,7 @@ class OpenAIServer(ABC):
                         time.sleep(reply.drip)
                     if not reply.drip:
                         self.wfile.write(reply.body)
+                    self.close_connection |= reply.cut
                     server.sent(body, reply)
                 except OSError:  # the client was killed or gave up waiting
                     self.close_connection = True

@@ -129,6 +129,8 @@ def naming(tmp_path) -> AnswerSchema:
         ('{"liked": ["Heat"], "groups": ["Heat"]}', "'groups' is no object with a list"),
         ('{"liked": ["Heat"], "groups": {"1": "Heat"}}', "'groups' is no object with a list"),
         ('{"liked": ["\\ud83d"]}', "'liked' holds half a surrogate pair"),
+        ('{"liked": ["Jaws", 1e999]}', "1e999 is too large for a number"),
+        ('{"liked": ["Jaws", 123456789012345678901234567890]}', "field 'liked' is huge"),
     ],
 )
 def test_names_are_lists(naming, answer, found):

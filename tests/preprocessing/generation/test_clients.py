@@ -17,7 +17,7 @@ ACCEPTANCE = Acceptance(None, False, 2)
 
 
 def opened(parameters, calls: int = 3, batch: tuple[str, ...] = (), **settings: object):
-    files = ClientFiles(("a.jsonl",), batch, Path("batch"))
+    files = ClientFiles("p.jsonl", ("a.jsonl",), batch, Path("batch"))
     return open_client(Generation(**settings), parameters, ACCEPTANCE, files, calls)
 
 

@@ -177,6 +177,20 @@ def test_calls_without_a_response_are_paid_from_the_budget(run, reason):
     assert "no room for another call" in report.failures[texts[0]].detail
 
 
+def test_a_call_that_is_left_behind_is_counted(run):
+    """It was sent, and may be billed: 5 prompt tokens and 20 answer tokens."""
+    stop = threading.Event()
+
+    def complete(request: ChatRequest) -> ChatResponse:
+        stop.set()
+        raise Interrupted
+
+    report, answers = run(complete, ["a"], stop=stop)
+    assert report.stopped == "interrupted" and answers == {}
+    assert (report.prompt_tokens, report.completion_tokens) == (5, 20)
+    assert (report.calls, report.estimated_calls) == (0, 1)
+
+
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_a_prompt_that_is_forbidden_does_not_end_the_run(run, concurrency):
     def complete(request: ChatRequest) -> ChatResponse:
@@ -317,6 +331,7 @@ def test_an_endpoint_without_a_key(parameters, monkeypatch):
         (Reply(b" " * (17 << 20)), TransientFailure, "malformed_response", None),
         (Reply(endless=True), TransientFailure, "malformed_response", None),
         (Reply(GOOD[:-9]), TransientFailure, "malformed_response", None),
+        (Reply(GOOD[:-9], cut=True), TransientFailure, "malformed_response", None),
         (Reply(b"", 307, {"Location": "http://127.0.0.1:1"}), EndpointUnusable, "http_307", None),
         (Reply(reset=True), TransientFailure, "connection_failed", None),
         (failure(400), RequestRefused, "http_400", None),

@@ -93,7 +93,7 @@ def test_the_budget_counts(capsys, config):
     with chat_server(lambda call: completion(ANSWER)) as server:
         options = (f"generation.base_url={server.url}", "generation.budget_tokens=100")
         code, _, err = propose(capsys, config, *options)
-    assert code == 1 and "no answer (budget)" in err and server.calls.total() == 0
+    assert code == 1 and "no room for the next call" in err and server.calls.total() == 0
 
 
 def test_clients_that_answer_nothing_new_are_refused(capsys, config):

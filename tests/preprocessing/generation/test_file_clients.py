@@ -6,7 +6,7 @@ import pytest
 
 from preprocessing.answers.completion import Usage
 from preprocessing.answers.record import prompt_sha256
-from preprocessing.generation.answer_store import AnswerStore
+from preprocessing.generation.answer_store import Acceptance, AnswerStore
 from preprocessing.generation.chat import AnswerSchema, ChatRequest
 from preprocessing.generation.client import Budget
 from preprocessing.generation.file_clients import (
@@ -98,6 +98,9 @@ def test_a_run_killed_at_any_moment_loses_and_repeats_no_request(write, tmp_path
     assert sent == list("abcde")
 
 
+LINKS = AnswerSchema({}, ("links",), frozenset(["links"]), False, lists=frozenset(["links"]))
+
+
 @pytest.fixture
 def store(tmp_path, parameters):
     with AnswerStore(tmp_path / "store.sqlite", parameters) as store:
@@ -108,12 +111,15 @@ def store(tmp_path, parameters):
 def read(tmp_path, store, *lines: object):
     path = tmp_path / "results.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in lines))
-    client = BatchResultClient([str(path)], Budget(None, None, Prices(1.0, 1.0)))
+    budget, acceptance = Budget(None, None, Prices(1.0, 1.0)), Acceptance(None, False, 2)
+    client = BatchResultClient([str(path)], budget, acceptance, lambda: {"c": LINKS})
     return client.answer(iter(()), store)
 
 
-def line(store, name: str, file: str = "file", **more: object) -> dict:
-    body = json.loads(completion(f"About {name}").body)
+def line(
+    store, name: str, file: str = "file", text: str | None = None, finish: str = "stop", **more
+) -> dict:
+    body = json.loads(completion(text or f"About {name}", finish_reason=finish).body)
     return {
         "id": "x",
         "custom_id": store.request_key(name, file),
@@ -181,6 +187,32 @@ def test_a_result_that_was_given_up_replaces_no_other_answer(tmp_path, store):
     assert report.calls == 2 and report.completion_tokens > 0
     texts = {sha: answer.text for sha, answer in store.answers(["a", "b"]).items()}
     assert texts == {"a": "About a", "b": "Late."}
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("a", ("About a", "stop"), (" ", "stop")),
+        ("b", ("About b", "stop"), ("Abou", "length")),
+        ("c", ('{"links": ["Jaws (1975)"]}', "stop"), ("The best is Jaws.", "stop")),
+    ],
+)
+@pytest.mark.parametrize("given_up_first", [True, False])
+@pytest.mark.parametrize("good_first", [True, False])
+def test_an_answer_that_counts_is_kept_whichever_result_comes_first(
+    tmp_path, store, name, good, bad, given_up_first, good_first
+):
+    store.forget_batches()
+    store.add_batch_requests("later", [(name, 9)])
+    files = ["file", "later"] if given_up_first else ["later", "file"]
+    answers = [good, bad] if good_first else [bad, good]
+    reports = [
+        read(tmp_path, store, line(store, name, file, *answer))
+        for file, answer in zip(files, answers, strict=True)
+    ]
+    assert store.answers([name])[name].text == good[0]
+    stored = [report.details["batch_results"]["stored"] for report in reports]
+    assert stored == ([1, 0] if good_first else [1, 1])
 
 
 def test_a_result_that_was_given_up_is_taken_when_it_comes(tmp_path, store):

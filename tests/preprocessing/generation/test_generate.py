@@ -147,6 +147,33 @@ def test_a_budget_stops_before_it_is_exceeded(capsys, prompt_file, tmp_path):
         assert summary["calls"] == 4  # 5 spent by each; the fifth could reach 40
 
 
+def test_a_budget_below_one_call_fails(capsys, prompt_file, tmp_path):
+    prompts = prompt_file(["Alien", "Brazil"])
+    with chat_server(echo) as server:
+        options = endpoint(server, "--max-tokens", "20", "--budget-tokens", "25")
+        code, _, err = generate(capsys, prompts, tmp_path / "out", *options)
+        assert code == 1 and server.calls.total() == 0
+        assert "raise generation.budget_tokens" in err and "Another run" not in err
+        # 2 + 4 + 20 may be spent.
+        options[-1] = "26"
+        code, summary, _ = generate(capsys, prompts, tmp_path / "out", *options)
+        assert code == 0 and summary["answered"] == 1
+
+
+def test_fewer_answers_than_before_are_told(capsys, prompt_file, tmp_path):
+    prompts = prompt_file(["Alien", "Brazil"])
+    with chat_server(echo) as server:
+        options, out = endpoint(server), tmp_path / "out"
+        _, _, err = generate(capsys, prompts, out, *options)
+        assert "had" not in err
+        others = [*options, "--max-tokens", "30", "--budget-tokens", "36"]
+        _, _, err = generate(capsys, prompts, out, *others)
+        assert "answers.jsonl had 2 answers and has 1 now" in err
+        calls = server.calls.total()
+        _, summary, err = generate(capsys, prompts, out, *options)
+        assert summary["answered"] == 2 and server.calls.total() == calls and "had" not in err
+
+
 def test_structured_answers_have_one_field_per_factor(capsys, prompt_file, tmp_path):
     schema = tmp_path / "schema.json"
     document = {
@@ -244,6 +271,40 @@ def test_dry_run_calls_and_writes_nothing(capsys, prompt_file, tmp_path):
     # Alien is 2 tokens, Brazil 2, and 4 for each message. An answer that is no use is asked twice.
     assert (result["calls"], result["prompt_tokens_estimate"]) == (2, 12)
     assert result["cost_usd_at_most"] == pytest.approx(64 / 1e6) and "at most 40" in err
+
+
+def test_dry_run_counts_requests_whose_batches_are_forgotten(capsys, prompt_file, tmp_path):
+    prompts = prompt_file(["Alien", "Brazil"])
+    words = ["--client", "batch-file", "--model", "m", "--price-input", "1", "--price-output", "1"]
+    generate(capsys, prompts, tmp_path / "out", *words)
+    _, waiting, _ = generate(capsys, prompts, tmp_path / "out", *words, "--dry-run")
+    assert (waiting["calls"], waiting["waiting_for_batch"]) == (0, 2)
+    forgetting = [*words, "--forget-batches"]
+    _, planned, _ = generate(capsys, prompts, tmp_path / "out", *forgetting, "--dry-run")
+    assert (planned["calls"], planned["waiting_for_batch"]) == (2, 0)
+    assert planned["cost_usd_at_most"] > 0
+    _, written, _ = generate(capsys, prompts, tmp_path / "out", *forgetting)
+    assert written["batch_requests"] == 2
+
+
+def test_results_of_other_parameters_are_told(capsys, prompt_file, tmp_path):
+    prompts, out = prompt_file(["Alien", "Brazil"]), tmp_path / "out"
+    words = ["--client", "batch-file", "--model", "m"]
+    generate(capsys, prompts, out, *words)
+    (file,) = (out / "batch").iterdir()
+    results = tmp_path / "results.jsonl"
+    with results.open("w") as lines:
+        for request in read_lines(file):
+            response = {"status_code": 200, "body": json.loads(completion("About it").body)}
+            line = {"custom_id": request["custom_id"], "response": response, "error": None}
+            lines.write(json.dumps(line) + "\n")
+    reading = [*words, "--read-batch", str(results)]
+    code, summary, err = generate(capsys, prompts, out, *reading, "--temperature", "0.5")
+    assert code == 0 and summary["answered"] == 0
+    assert f"2 lines of {results} are unknown_request" in err
+    assert "the very command that wrote the requests" in err and "write requests" not in err
+    code, summary, err = generate(capsys, prompts, out, *reading)
+    assert summary["answered"] == 2 and "unknown_request" not in err
 
 
 @pytest.mark.parametrize(
