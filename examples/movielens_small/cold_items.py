@@ -17,6 +17,7 @@ import json
 import random
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ import yaml
 from pydantic import Field
 
 from configs.command_line import (
+    CommandError,
     TeachingParser,
     add_field_options,
     add_json_option,
@@ -33,10 +35,12 @@ from configs.command_line import (
     say,
     set_up_tensorflow,
 )
+from configs.data import Split
 from configs.loading import load_scenario
 from configs.scenario import Scenario
 from configs.section import Metavar, Section
 from preprocessing.beam_options import silence_beam_import_logs
+from preprocessing.interactions.sequences import TRAIN, knowledge_boundaries, share_up_to
 
 CONFIG = Path("configs/movielens_small.yaml")
 _RATINGS = Path("examples/movielens_small/ratings.csv.gz")
@@ -94,6 +98,7 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
     scenario = load_scenario(config, overrides)
     encode(scenario)
     build_examples(scenario)
+    _require_new(scenario, new)
     brought = folder / "new_answers.jsonl"
     _write_lines(brought, (answer for answer in answers if answer["entity_id"] in new))
 
@@ -150,6 +155,21 @@ def _two_versions(
     return before, after, report
 
 
+def _require_new(scenario: Scenario, new: set[str]) -> None:
+    """Raises CommandError if a new movie has a rating that training knows."""
+    from preprocessing.records.item_tables import read_item_attributes
+    from preprocessing.records.layout import WorkDirectory
+
+    items = read_item_attributes(WorkDirectory(scenario.work_dir).examples.item_attributes)
+    counts = zip(items.item_ids, items.rating_count, strict=True)
+    if known := sorted(item for item, count in counts if count and item in new):
+        raise CommandError(
+            f"{len(known)} new movies have training ratings, {known[0]} for one: with "
+            f"split.fractions={scenario.split.fractions} the last tenth of a user's ratings is "
+            "not all validation and test"
+        )
+
+
 def _new_items(items: Sequence[str], share: float) -> set[str]:
     return set(random.Random(0).sample(sorted(items), round(share * len(items))))
 
@@ -166,9 +186,9 @@ def write_inputs(
       knowledge: "prose", with groups for movies without an answer of their own, or "links".
     """
     with gzip.open(_RATINGS, "rt", encoding="utf-8", newline="") as file:
-        _write_table(
-            folder / "ratings.csv", without_training_ratings(list(csv.DictReader(file)), new)
-        )
+        ratings = list(csv.DictReader(file))
+    split = load_scenario(CONFIG).split
+    _write_table(folder / "ratings.csv", without_training_ratings(ratings, new, split))
     old_answers = (answer for answer in answers if answer["entity_id"] not in new)
     _write_lines(folder / "answers.jsonl", old_answers)
     tree = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
@@ -206,7 +226,7 @@ def write_inputs(
     return path
 
 
-def without_training_ratings(ratings: Rows, new: set[str]) -> Rows:
+def without_training_ratings(ratings: Rows, new: set[str], split: Split) -> Rows:
     """Leaves ratings of new movies only among the last of every user, none of them for training."""
     user_ratings: dict[str, Rows] = {}
     for row in ratings:
@@ -214,13 +234,23 @@ def without_training_ratings(ratings: Rows, new: set[str]) -> Rows:
     kept = []
     for rows in user_ratings.values():
         rows.sort(key=lambda row: int(row["timestamp"]))
-        first_late = len(rows) - int(_TEST_SHARE * len(rows))
-        kept += [
-            row
-            for position, row in enumerate(rows)
-            if row["item_id"] not in new or position >= first_late
-        ]
+        first_kept = len(rows) - int(_TEST_SHARE * len(rows))
+        rows = _without(rows, new, first_kept)
+        # Parts are shares of the ratings that are left, which are fewer with every one left out.
+        while len(rows) > len(rows := _without(rows, new, _training_end(len(rows), split))):
+            pass
+        kept += rows
     return kept
+
+
+def _without(rows: Rows, new: set[str], end: int) -> Rows:
+    return [row for row in rows[:end] if row["item_id"] not in new] + rows[end:]
+
+
+def _training_end(count: int, split: Split) -> int:
+    """How many of a user's ratings training may know; see `split_interactions`, time."""
+    seen = int(knowledge_boundaries(np.array(count), split.knowledge_history_cap))
+    return seen + int(share_up_to(split, TRAIN) * (count - seen) + Fraction(1, 2))
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

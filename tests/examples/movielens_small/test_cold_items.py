@@ -7,14 +7,24 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from configs.command_line import CommandError
 from configs.loading import load_scenario
-from examples.movielens_small.cold_items import without_training_ratings, write_inputs
+from examples.movielens_small.cold_items import (
+    CONFIG,
+    _new_items,
+    _require_new,
+    without_training_ratings,
+    write_inputs,
+)
 from preprocessing.encode import encode
 from preprocessing.examples import build_examples
 from preprocessing.records.item_tables import read_item_attributes
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
+
+SPLIT = load_scenario(CONFIG).split
 
 
 def rows(user: str, items: list[str]) -> list[dict[str, str]]:
@@ -27,12 +37,33 @@ def rows(user: str, items: list[str]) -> list[dict[str, str]]:
 def test_new_movies_stay_among_the_last_ratings_of_a_user_only() -> None:
     first_items, second_items = [str(number) for number in range(20)], ["3", "4", "18"]
     ratings = [*rows("u", first_items)[::-1], *rows("v", second_items)]
-    kept = without_training_ratings(ratings, {"3", "18", "19"})
+    kept = without_training_ratings(ratings, {"3", "18", "19"}, SPLIT)
     # A tenth of u's 20 ratings are the last two; of v's three ratings none is.
     assert [row["item_id"] for row in kept if row["user_id"] == "u"] == [
         item for item in first_items if item != "3"
     ]
     assert [row["item_id"] for row in kept if row["user_id"] == "v"] == ["4"]
+
+
+def test_ratings_of_new_movies_are_late_among_those_that_are_left() -> None:
+    # Of the ten that are left five are samples, and four of them training: the ninth is new.
+    items = [str(number) for number in range(20)]
+    kept = without_training_ratings(rows("u", items), {*items[:10], "18", "19"}, SPLIT)
+    assert [row["item_id"] for row in kept] == [*items[10:18], "19"]
+
+
+def test_none_of_a_fifth_of_the_movies_has_a_training_rating(tmp_path: Path) -> None:
+    with gzip.open("examples/movielens_small/answers/item_individual.jsonl.gz", "rt") as file:
+        answers = [json.loads(line) for line in file]
+    new = _new_items([answer["entity_id"] for answer in answers], 0.2)
+    scenario = load_scenario(write_inputs(tmp_path, answers, new))
+    build_examples(scenario)
+    _require_new(scenario, new)
+    actual = read_item_attributes(WorkDirectory(scenario.work_dir).examples.item_attributes)
+    counts = dict(zip(actual.item_ids, actual.rating_count, strict=True))
+    assert len(new) == 449 and {int(counts[item]) for item in new & counts.keys()} == {0}
+    with pytest.raises(CommandError, match="1 new movies have training ratings, 1 for one"):
+        _require_new(scenario, {"1"})
 
 
 def test_new_movies_have_no_training_rating_and_no_knowledge(tmp_path: Path) -> None:
