@@ -19,6 +19,11 @@ from trainer.metrics import display_name
 _TEMPLATE = Path(__file__).with_name("page.md.jinja")
 _KERNELS_TEMPLATE = Path(__file__).with_name("kernels.md.jinja")
 _LEVEL = 0.01
+_KNOWLEDGE = (
+    *("model.match", "model.knowledge_match.sources", "model.adapter", "knowledge.sources"),
+    *("model.prior", "model.knowledge_prior.sources"),
+)
+"""Overrides that say what an arm knows, as its name does."""
 
 
 def write_pages(folder: Path) -> list[Path]:
@@ -88,6 +93,9 @@ def page_text(results: Path) -> str:
                 }
                 for model in document["models"]
             ],
+            "apart": _set_apart(document["models"]),
+            "undertrained": sum(model["undertrained"] for model in document["models"]),
+            "baselines": _undertrained_baselines(document["models"], baseline),
             "trained_twice": _trained_twice(document),
             "processors_differ": PROCESSORS_DIFFER,
             "others": others,
@@ -117,6 +125,25 @@ def _means(model: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
         "deviation": stdev(values) if len(values) > 1 else None,
         "means": [mean(model[name]) for name in metrics],
     }
+
+
+def _set_apart(models: Sequence[Mapping[str, Any]]) -> dict[tuple[str, object], list[str]]:
+    """Settings of some arms beside what they know: key and value -> arms."""
+    apart: dict[tuple[str, object], list[str]] = {}
+    overrides = {model["arm"]: model["overrides"] for model in models}
+    for arm, changed in overrides.items():
+        for key, value in changed.items():
+            if key not in _KNOWLEDGE:
+                apart.setdefault((key, value), []).append(arm)
+    return dict(sorted(apart.items(), key=str))
+
+
+def _undertrained_baselines(
+    models: Sequence[Mapping[str, Any]], baseline: str
+) -> tuple[int, int] | None:
+    """How many of several baselines might be trained longer, and of how many."""
+    rows = [model["undertrained"] for model in models if model["arm"] == baseline]
+    return (sum(rows), len(rows)) if len(rows) > 1 else None
 
 
 def _trained_twice(document: Mapping[str, Any]) -> bool:

@@ -517,22 +517,57 @@ def _shared(
         "seeds": list(request.seeds),
         "resamples": request.resamples,
         "training": scenario.training.model_dump(mode="json", exclude_defaults=True),
+        "settings": _settings(request, part),
     }
 
 
+def _settings(request: Request, part: Part) -> dict[str, Any]:
+    """Data, split and model as the configuration of the part names them, before an arm's changes.
+
+    Which answers and files they are, `answers` and the counts of `data` say.
+    """
+    tree = _changed_by(part, _configuration(request, part))
+    return {section: tree.get(section, {}) for section in ("data", "split", "model")}
+
+
+def _configuration(request: Request, part: Part) -> dict[str, Any]:
+    return yaml.safe_load((request.config or part.data.config).read_text(encoding="utf-8"))
+
+
+def _changed_by(part: Part, tree: Mapping[str, Any]) -> dict[str, Any]:
+    changed = {name: {**tree.get(name, {}), **own} for name, own in part.settings.items()}
+    return {**tree, **changed}
+
+
+def _overrides(arms: Mapping[str, Any], arm: str) -> dict[str, Any]:
+    """What an arm changes, by the configuration's arms."""
+    return arms[arm.removesuffix(USER_LINKS)]["overrides"]
+
+
 def _require_kept(request: Request, part: Part, shared: Mapping[str, Any], path: Path) -> None:
-    """Models do not stand in one file with others of which `_shared` says something else."""
+    """Models do not stand in one file with others of which `_shared` says something else.
+
+    Nor does a model stay whose arm changes something else by now.
+    """
     if not path.is_file():
         return
     before = json.loads(path.read_text(encoding="utf-8"))
     others = [name for name, value in shared.items() if before.get(name) != value]
     backbones = _chosen("--backbones", request.backbones, part.backbones)
     anew = {(backbone, arm) for backbone in backbones for arm in _asked_arms(request, part)}
-    measured = [(row["backbone"], row["arm"].removesuffix(USER_LINKS)) for row in before["models"]]
-    lost = [" ".join(cell) for cell in dict.fromkeys(measured) if cell not in anew]
-    if others and lost:
+    arms = _configuration(request, part)["experiment"]["arms"]
+    overrides = {
+        (row["backbone"], row["arm"].removesuffix(USER_LINKS)): row.get("overrides")
+        for row in before["models"]
+    }
+    lost = [cell for cell in overrides if cell not in anew]
+    if not others:
+        lost = [cell for cell in lost if overrides[cell] != _overrides(arms, cell[1])]
+    if lost:
+        others = others or ["overrides of the arm"]
+        named = ", ".join(" ".join(cell) for cell in lost)
         raise ConfigurationError(
-            f"this run would not keep what {path} has of {', '.join(lost)}: it is about other "
+            f"this run would not keep what {path} has of {named}: it is about other "
             f"{' and '.join(others)}. Ask for these, too, or write elsewhere with --results"
         )
 
@@ -541,6 +576,7 @@ def _write_scenario(request: Request, part: Part, folder: Path) -> Path:
     """The scenario of the part: its arms, backbones, sources, settings and folder."""
     text = (request.config or part.data.config).read_text(encoding="utf-8")
     tree = yaml.safe_load(text.replace(yaml.safe_load(text)["work_dir"], str(folder)))
+    tree = _changed_by(part, tree)
     experiment, arms = tree["experiment"], _asked_arms(request, part)
     tree["name"] = f"evidence_{request.part}"
     tree["experiment"] = {
@@ -550,8 +586,6 @@ def _write_scenario(request: Request, part: Part, folder: Path) -> Path:
         "seeds": list(request.seeds),
     }
     tree.setdefault("evaluation", {})["bootstrap_resamples"] = request.resamples
-    for section, changed in part.settings.items():
-        tree[section] = {**tree.get(section, {}), **changed}
     path = folder / f"{request.part}.yaml"
     path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
     return path
@@ -575,6 +609,7 @@ def _document(
     request: Request, part: Part, scenario: Scenario, result: ExperimentResult
 ) -> dict[str, Any]:
     asked = _asked(scenario) if part.frontier else {}
+    arms = _configuration(request, part)["experiment"]["arms"]
     processor = processor_name()
     return {
         "part": request.part,
@@ -583,6 +618,7 @@ def _document(
         "models": [
             _model(part, result, backbone, arm)
             | asked.get(arm, {})
+            | {"overrides": _overrides(arms, arm)}
             | {"command": _command(request), "processor": processor}
             for backbone, arm in _cells(result)
         ],

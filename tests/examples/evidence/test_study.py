@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import gzip
 import hashlib
 import json
@@ -85,6 +86,7 @@ def test_a_page_says_what_its_result_file_says(tmp_path: Path):
             "backbone": backbone,
             "arm": arm,
             "undertrained": False,
+            "overrides": {},
             "command": command,
             **metrics,
         }
@@ -166,6 +168,7 @@ def test_a_page_of_another_metric(tmp_path: Path):
     change |= {"high": 0.06, "relative_lift": 0.25, "covers_seeds": False, "p_holm": 0.5}
     change |= {"baseline_new_items_recall_at_10": 0.1, "arm_new_items_recall_at_10": 0.125}
     counts = {"train": 8000, "validation": 9, "test": 9, "listeners": 4, "artists": 30}
+    model = {"backbone": "two_tower", "arm": "links_fields", "command": "run", "overrides": {}}
     document = {
         "part": "music_retrieval",
         "question": "What does it add?",
@@ -176,7 +179,7 @@ def test_a_page_of_another_metric(tmp_path: Path):
         "seeds": [1],
         "resamples": 20,
         "training": {"epochs": 4},
-        "models": [{"backbone": "two_tower", "arm": "links_fields", "command": "run", **recall}],
+        "models": [{**model, "undertrained": False, **recall}],
         "missing": [],
         "comparisons": [{"backbone": "two_tower", **change}],
         "over_models": [],
@@ -203,6 +206,7 @@ def test_a_page_of_another_metric(tmp_path: Path):
 def page_of(part: str, folder: Path, models: list[dict[str, Any]]) -> str:
     """The page of a part that compares nothing."""
     scores = {"auc": [0.8], "logloss": [0.5], "gauc": [0.7], "backbone": "din", "command": "run"}
+    scores |= {"undertrained": False, "overrides": {}}
     document = {
         "part": part,
         "question": "What does it add?",
@@ -251,6 +255,25 @@ def test_a_page_has_what_the_llm_was_asked_for(tmp_path: Path):
     assert rows_of(page, f"`{arm}`") == [[f"`{arm}`", "3,706", "123,456"]]
     assert "All arms have the same inputs and settings\n(epochs 4)" in page
     assert "svg" not in page
+
+
+def test_a_page_names_settings_of_some_arms_and_models_that_still_rose(tmp_path: Path):
+    overrides = {
+        "none": {},
+        "links": {"model.match": "ridge", "model.knowledge_match.sources": ["links"]},
+        "collaborative": {"model.match": "ridge", "model.knowledge_match.dropout_rate": 0.2},
+    }
+    rose = {("din", "none"), ("din", "links")}
+    models = [
+        {"backbone": name, "arm": arm, "overrides": own, "undertrained": (name, arm) in rose}
+        for name in ("din", "dcnv2")
+        for arm, own in overrides.items()
+    ]
+    page = page_of("main", tmp_path, models)
+    assert "the same inputs and settings, but for those named below\n(epochs 4)" in page
+    assert "\n`model.knowledge_match.dropout_rate` is 0.2 in `collaborative`.\n" in page
+    assert "| din | `none` † |" in page and "| dcnv2 | `none` |" in page
+    assert "for 2 of 6 models, 1 of 2 of `none`" in page
 
 
 def test_a_page_names_the_processors_that_are_known(tmp_path: Path):
@@ -428,7 +451,7 @@ def test_a_part_by_the_command(tmp_path, capsys, source):
     assert not row["covers_seeds"]
     assert {row["slice"] for row in document["slices"]} == {"item_popularity", "user_activity"}
     page = (tmp_path / "results/main.md").read_text()
-    assert "one seed" in page and "| din | `links_title_genres` |" in page
+    assert "one seed" in page and "| din | `links_title_genres`" in page
     others = ["title_genres" if word == "links_title_genres" else word for word in words]
     assert main(others) == 0
     output = capsys.readouterr()
@@ -451,6 +474,24 @@ def test_a_part_by_the_command(tmp_path, capsys, source):
     document = json.loads(capsys.readouterr().out)
     # Rows of other seeds, which may be as good as the same, do not stand beside these.
     assert (document["seeds"], document["resamples"]) == ([2], 21)
+    assert {model["arm"]: model["overrides"] for model in document["models"]} == {
+        arm: tree["experiment"]["arms"][arm]["overrides"]
+        for arm in ("none", "title_genres", "links_title_genres")
+    }
+    assert document["settings"]["model"] == tree["model"]
+    # Models of other settings, or of arms that change something else, do not stand beside these.
+    alone = [word for word in words[:place] if word != "links_title_genres"]
+    alone += ["title_genres", *others]
+    experiment = copy.deepcopy(tree["experiment"])
+    experiment["arms"]["links_title_genres"]["overrides"]["model.match"] = "means"
+    for changed, told in (
+        ({"model": tree["model"] | {"dropout_rate": 0.5}}, "other settings"),
+        ({"experiment": experiment}, "other overrides of the arm"),
+    ):
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(tree | changed))
+        assert main(alone) == 2
+        message = capsys.readouterr().err
+        assert f"main.json has of din links_title_genres: it is about {told}. " in message
     assert len(document["comparisons"]) == 3
     for now, before in zip(document["models"], more["models"], strict=True):
         assert len(now["auc"]) == 1 and now["auc"] != before["auc"]
