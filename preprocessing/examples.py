@@ -35,7 +35,7 @@ from preprocessing.interactions.shard import ExamplesPlan, shards_of_log, write_
 from preprocessing.interactions.shown_entries import PromptWording
 from preprocessing.missing_answers import missing_answers, needed_split, tell_missing_answers
 from preprocessing.records.contract import features_of
-from preprocessing.records.coverage import tell_catalogue_coverage
+from preprocessing.records.coverage import tell_table_coverage
 from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.layout import ExamplesDirectory, WorkDirectory
 from preprocessing.steps import Step, StepRun, refuse_rejected
@@ -69,15 +69,16 @@ def build_examples(
       only; the others are samples. `samples` counts them and the `sampled_negatives` beside them,
       `parts` the same by part, `positives` those with label 1, `examples` the records of each kind.
       `catalogue` and `profiles` count their rows in the same way as interactions, and
-      `coverage.catalogue` says how many items of the log the catalogue has. `leak_check`
-      names the sources of `knowledge.answers` for which nothing shows that the LLM saw only
-      interactions before k_u. `missing_answers` are the sources whose answers are not there yet.
+      `coverage` says how many items of the log the catalogue has, and how many of its users the
+      profiles have. `leak_check` names the sources of `knowledge.answers` for which nothing shows
+      that the LLM saw only interactions before k_u. `missing_answers` are the sources whose answers
+      are not there yet.
 
     Raises:
       ConfigurationError: a file or a mapped column does not exist, a name is not allowed, or
         settings do not go together.
       CommandError: an input file is cut off, a sample was seen by the LLM (leak rule), no item of
-        the log is in the catalogue, or no sample is left.
+        the log is in the catalogue, no user of it in the profiles, or no sample is left.
       RejectedInput: `strict` and there are dead letters.
     """
     start = time.monotonic()
@@ -101,7 +102,8 @@ def build_examples(
         counts = run.manifest["counts"]
         say(progress_line(counts, run.seconds, run.skipped))
         tell_missing_answers(scenario, missing)
-        tell_catalogue_coverage(scenario, counts["coverage"]["catalogue"])
+        for table, coverage in counts["coverage"].items():
+            tell_table_coverage(scenario, table, coverage)
         unknown = unknown_parts(counts, directory.dead_letters)
         for warning in [
             *([unknown] if unknown else []),

@@ -34,7 +34,7 @@ from preprocessing.records.contract import (
     RETRIEVAL,
     features_of,
 )
-from preprocessing.records.coverage import IdCoverage, catalogue_refusal
+from preprocessing.records.coverage import IdCoverage, table_refusal
 from preprocessing.records.layout import SETTINGS, ExamplesDirectory, examples_settings, schema_file
 
 
@@ -239,7 +239,8 @@ def describe_examples(
 
     Raises:
       CommandError: the leak check found a violation, no item of the log is in the catalogue, no
-        sample is left, or none of a part while the log names parts that there are not.
+        user of it in the profiles, no sample is left, or none of a part while the log names parts
+        that there are not.
     """
     shards = sorted(
         (entry for entry in statistics if "shard" in entry), key=lambda entry: entry["shard"]
@@ -250,7 +251,7 @@ def describe_examples(
     require_written(counts, count_by_reason(directory.dead_letters))
     unknown_parts(counts, directory.dead_letters)
     require_samples(counts)
-    _refuse_foreign_catalogue(scenario, statistics)
+    _refuse_foreign_tables(scenario, statistics)
     described: dict[str, Any] = {
         SETTINGS: examples_settings(scenario),
         "libraries": {name: version(name) for name in _LIBRARIES},
@@ -371,7 +372,9 @@ def _counts(
         "training_interactions": total(shards, "training_interactions"),
         "items": summary["items"],
         "items_outside_catalogue": summary["items_outside_catalogue"],
-        "coverage": {"catalogue": _catalogue_coverage(statistics).as_dictionary()},
+        "coverage": {
+            table: coverage.as_dictionary() for table, coverage in _coverage(statistics).items()
+        },
         "vocabularies": summary["vocabularies"],
         "catalogue": {
             "records_in": total(statistics, "catalogue_records"),
@@ -470,13 +473,18 @@ def refuse_leaks(leaks: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
-def _catalogue_coverage(statistics: Statistics) -> IdCoverage:
-    (summary,) = (entry for entry in statistics if "catalogue_coverage" in entry)
-    return IdCoverage(**summary["catalogue_coverage"])
+def _coverage(statistics: Statistics) -> dict[str, IdCoverage]:
+    """How much of the log the catalogue and, if there are any, the profiles cover."""
+    coverage = {}
+    for table in ("catalogue", "profiles"):
+        key = f"{table}_coverage"
+        if parts := [IdCoverage(**entry[key]) for entry in statistics if key in entry]:
+            coverage[table] = IdCoverage.together(parts)
+    return coverage
 
 
-def _refuse_foreign_catalogue(scenario: Scenario, statistics: Statistics) -> None:
-    """Raises CommandError when the catalogue has items, and none of them is in the log."""
-    coverage = _catalogue_coverage(statistics)
-    if coverage.is_empty and coverage.unused:
-        raise CommandError(catalogue_refusal(scenario, coverage))
+def _refuse_foreign_tables(scenario: Scenario, statistics: Statistics) -> None:
+    """Raises CommandError when catalogue or profiles have rows, and none of them is in the log."""
+    for table, coverage in _coverage(statistics).items():
+        if coverage.is_empty and coverage.unused:
+            raise CommandError(table_refusal(scenario, table, coverage))

@@ -327,6 +327,7 @@ class ExamplesCheck:
       records: kind -> part -> records read.
       coverage: kind -> feature -> part -> share of values in the vocabulary.
       samples: "item" and "user" -> id -> candidates of the records, of the first kind there is.
+      profiled: users whose records hold a value of a user attribute.
     """
 
     step: CheckedStep
@@ -335,9 +336,10 @@ class ExamplesCheck:
     records: dict[str, dict[str, int]] = field(default_factory=dict)
     coverage: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     samples: dict[str, Counter[bytes]] = field(default_factory=dict)
+    profiled: set[bytes] = field(default_factory=set)
 
     def run(self) -> None:
-        """Checks all kinds of examples."""
+        """Checks all kinds of examples, and whether users of theirs have profiles."""
         for kind in contract.EXAMPLE_KINDS:
             if (self.step.folder / kind).is_dir():
                 try:
@@ -345,6 +347,26 @@ class ExamplesCheck:
                 except DamagedRecords as error:
                     name = f"{self.step.name}/{kind}"
                     self.step.findings.error("damaged_file", name, str(error), fix="")
+        self._check_profiles()
+
+    def _check_profiles(self) -> None:
+        """Whether the ids of the profiles, where there are any, are those of the log."""
+        profiles = number(section(self.step.counts, "profiles"), "records_out")
+        users = len(self.samples.get("user", ()))
+        if not profiles or not users:
+            return
+        fix = (
+            "name the columns that hold the same ids in data.interactions.columns.user and "
+            "data.profiles.user, or rewrite one of the files"
+        )
+        counted = section(section(self.step.counts, "coverage"), "profiles")
+        share = counted.get("share_of_training_interactions")
+        if not self.profiled:
+            message = f"{profiles:,} users have profiles, and none of the {users:,} of the samples"
+            self.step.findings.error("ids_do_not_meet", self.step.name, message, fix=fix)
+        elif isinstance(share, float) and share < _WARN_BELOW:
+            message = f"users with profiles have {share:.1%} of the training interactions"
+            self.step.findings.warning("few_ids_meet", self.step.name, message, fix)
 
 
 class _KindCheck:
@@ -359,6 +381,7 @@ class _KindCheck:
         schema = read_schema(self._directory.schema_of(kind))
         self._reader = ShardReader(schema, check.step.findings)
         self._coverage = [Coverage(feature, check.step.vocabulary(feature)) for feature in _IDS]
+        self._profile = [name for name in schema if name.startswith(contract.PROFILE_PREFIX)]
         self._times = PartTimes()
         self._prompts = check.prompts if kind == contract.CTR else None
         self._records = dict.fromkeys(contract.PARTS, 0)
@@ -426,6 +449,8 @@ class _KindCheck:
         items = record[contract.ITEM_ID]
         self._samples["item"].update(items)
         self._samples["user"][record[contract.USER_ID][0]] += len(items)
+        if any(record[name] for name in self._profile):
+            self._check.profiled.add(record[contract.USER_ID][0])
         for coverage in self._coverage:
             values = record[coverage.name]
             for index in coverage.add(part, values):

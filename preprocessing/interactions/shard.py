@@ -31,7 +31,7 @@ from preprocessing.interactions.leak_check import (
     SeenPrompt,
     check_leaks,
 )
-from preprocessing.interactions.reading import sorted_ids, table_from_bytes
+from preprocessing.interactions.reading import USER, sorted_ids, table_from_bytes
 from preprocessing.interactions.samples import (
     ExampleColumns,
     ExampleMaker,
@@ -340,6 +340,14 @@ def write_shard(
         "training_interactions": int(rows.training.sum()),
         "leaks": asdict(check_leaks(sequences, rows, shard.seen, prompts, names)),
     }
+    if data.profiles is not None:
+        coverage = IdCoverage.measure(
+            "user",
+            dict(zip(sequences.users, training_users.tolist(), strict=True)),
+            set(shard.profiles[USER].to_pylist()),
+            "training_interactions",
+        )
+        statistics["profiles_coverage"] = asdict(coverage)
     return ShardResult(
         statistics=statistics,
         items=count_items(sequences, rows),

@@ -74,6 +74,25 @@ class IdCoverage:
             unused=_examples(known_ids - covered, entity),
         )
 
+    @classmethod
+    def together(cls, parts: Sequence[IdCoverage]) -> IdCoverage:
+        """The whole of parts of a log that have no ids in common.
+
+        Args:
+          parts: at least one, all of the same entity and noun.
+        """
+        entity = parts[0].entity
+        return cls(
+            entity=entity,
+            ids=sum(part.ids for part in parts),
+            covered_ids=sum(part.covered_ids for part in parts),
+            rows=sum(part.rows for part in parts),
+            covered_rows=sum(part.covered_rows for part in parts),
+            noun=parts[0].noun,
+            lacking=_examples({name for part in parts for name in part.lacking}, entity),
+            unused=_examples({name for part in parts for name in part.unused}, entity),
+        )
+
     @property
     def share(self) -> float:
         """Covered share of the rows; of the ids where there are no rows, 1 without any."""
@@ -104,30 +123,31 @@ class IdCoverage:
         }
 
 
-def tell_catalogue_coverage(scenario: Scenario, counted: Mapping[str, Any]) -> None:
-    """Says how much of the log the catalogue describes, and warns when it is little.
+def tell_table_coverage(scenario: Scenario, table: str, counted: Mapping[str, Any]) -> None:
+    """Says how much of the log the catalogue or the profiles describe, and warns when it is little.
 
     Args:
       scenario: names the files and the threshold.
+      table: "catalogue" or "profiles".
       counted: `IdCoverage.as_dictionary`.
     """
-    said = f"{shares_of_log(counted)} are in the catalogue"
-    say(f"examples: {said}")
+    say(f"examples: {shares_of_log(counted)} are in the {table}")
     if counted["covered_ids"] and _share(counted) < scenario.data.warn_coverage_below:
         say(
-            f"examples: warning: the catalogue {_files(scenario.data.catalogue.paths)} knows "
-            f"little of the log {_log(scenario)}: do its ids mean the same items? "
-            f"{_threshold(scenario)}"
+            f"examples: warning: the {table} {_table_files(scenario, table)} and the log "
+            f"{_log(scenario)} have little in common: do their ids mean the same "
+            f"{counted['entity']}s? {_threshold(scenario)}"
         )
 
 
-def catalogue_refusal(scenario: Scenario, coverage: IdCoverage) -> str:
-    """The message when no item of the log is in the catalogue."""
+def table_refusal(scenario: Scenario, table: str, coverage: IdCoverage) -> str:
+    """The message when no item of the log is in the catalogue, or no user in the profiles."""
+    entity = coverage.entity
     return (
-        f"none of the {coverage.ids:,} items of the log {_log(scenario)} is in the catalogue "
-        f"{_files(scenario.data.catalogue.paths)}: {_both_sides(coverage, 'the catalogue')}. Name "
-        "the columns that hold the same ids in data.interactions.columns.item and "
-        "data.catalogue.item, or rewrite one of the files"
+        f"none of the {coverage.ids:,} {entity}s of the log {_log(scenario)} is in the {table} "
+        f"{_table_files(scenario, table)}: {_both_sides(coverage, f'the {table}')}. Name the "
+        f"columns that hold the same ids in {_COLUMNS[entity]} and data.{table}.{entity}, or "
+        "rewrite one of the files"
     )
 
 
@@ -215,6 +235,10 @@ def _fix(counted: Mapping[str, Any]) -> str:
         "Give the answers the log's ids with 'python -m preprocessing import --ids FILE', or name "
         f"the column with the same ids in {_COLUMNS[counted['entity']]}"
     )
+
+
+def _table_files(scenario: Scenario, table: str) -> str:
+    return _files(getattr(scenario.data, table).paths)
 
 
 def _log(scenario: Scenario) -> str:

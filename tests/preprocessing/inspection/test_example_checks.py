@@ -133,6 +133,35 @@ def test_validate_warns_of_such_parts(capsys, small_scenario, small_folder):
     assert "examples/ctr/test: the part has no examples" in err
 
 
+def test_validate_compares_profiles_with_the_log(capsys, small_scenario, small_folder):
+    path = small_folder / "profiles.csv"
+    path.write_text("user,job\nbob,spy\n")
+    profiles = {
+        "path": str(path),
+        "user": "user",
+        "attributes": {"job": {"kind": "categorical"}},
+    }
+    scenario = small_scenario(data__profiles=profiles)
+    build_examples(scenario)
+    code, result, err = validate(capsys, scenario.work_dir)
+    assert code == 0 and result["by_check"]["few_ids_meet"] == 1
+    assert "users with profiles have " in err
+    examples = Path(scenario.work_dir) / "examples"
+    for part in ("train", "validation", "test"):
+        for shard in (examples / "ctr" / part).iterdir():
+            rewrite_records(shard, lambda records: [without_job(record) for record in records])
+    reseal(examples)
+    code, result, err = validate(capsys, scenario.work_dir)
+    assert code == 1 and result["by_check"]["ids_do_not_meet"] == 1
+    assert "data.profiles.user" in err
+
+
+def without_job(record: bytes) -> bytes:
+    example = Example.FromString(record)
+    del example.features.feature["profile_job"].bytes_list.value[:]
+    return example.SerializeToString()
+
+
 @pytest.fixture
 def found(damaged):
     """Runs a check on the examples and returns its findings as lines."""

@@ -496,3 +496,37 @@ def test_a_catalogue_of_other_ids_is_refused(small_scenario, small_folder):
     for part in ("interactions.csv", "catalogue.csv", "'movie-3'", "'7'", "data.catalogue.item"):
         assert part in message
     assert not directory_of(small_scenario()).path.exists()
+
+
+def with_profiles(small_scenario, small_folder, text: str, **changes: object):
+    path = small_folder / "profiles.csv"
+    path.write_text(text)
+    attributes = {"job": {"kind": "categorical"}}
+    profiles = {"path": str(path), "user": "user", "attributes": attributes}
+    return small_scenario(data__profiles=profiles, **changes)
+
+
+def test_the_share_of_the_log_in_the_profiles_is_counted(small_scenario, small_folder, capsys):
+    result = build_examples(with_profiles(small_scenario, small_folder, "user,job\neve,spy\n"))
+    coverage = result["coverage"]["profiles"]
+    assert (coverage["entity"], coverage["ids"], coverage["covered_ids"]) == ("user", 3, 1)
+    assert coverage["training_interactions"] == result["training_interactions"]
+    err = capsys.readouterr().err
+    assert "33.3% of the log's 3 users" in err and "warning: the profiles" in err
+    quiet = with_profiles(
+        small_scenario, small_folder, "user,job\neve,spy\n", data__warn_coverage_below=0.0
+    )
+    assert build_examples(quiet)["skipped"]
+    assert "warning: the profiles" not in capsys.readouterr().err
+
+
+def test_profiles_of_other_ids_are_refused(small_scenario, small_folder):
+    scenario = with_profiles(small_scenario, small_folder, "user,job\nuser_7,spy\n")
+    with pytest.raises(CommandError) as error:
+        build_examples(scenario)
+    message = str(error.value)
+    for part in ("interactions.csv", "profiles.csv", "'aaa'", "'aaaa_9'", "data.profiles.user"):
+        assert part in message
+    assert "bob" not in message and "user_7" not in message
+    assert not directory_of(scenario).path.exists()
+    assert build_examples(with_profiles(small_scenario, small_folder, "user,job\n"))["samples"]
