@@ -281,8 +281,9 @@ class Data(Section):
         0.5,
         ge=0,
         le=1,
-        description="examples, encode, validate and train warn when catalogue, profiles or a source of "
-        "knowledge know a smaller share of the log's interactions; they fail when one knows none",
+        description="examples, encode, validate and train warn when the catalogue, the profiles or "
+        "a source of knowledge know a smaller share of the log's interactions; they fail when one "
+        "knows none",
     )
     shard_megabytes: Annotated[int, Role.NO_RECORDS] = Field(
         16, ge=1, description="megabytes of interactions, as they lie on disk, for a TFRecord file"

@@ -144,15 +144,14 @@ def unknown_parts(counts: Mapping[str, Any], dead_letters: Path) -> str | None:
 
 
 def unread_rows(counts: Mapping[str, Any], dead_letters: Path) -> list[str]:
-    """Warnings about rejected rows and unreadable numbers of catalogue and profiles.
+    """Warnings about rejected rows of the tables, and unreadable numbers of their attributes.
 
     Args:
       counts: counts of the manifest.
       dead_letters: those of the step.
     """
     warnings = []
-    for table in ("catalogue", "profiles"):
-        read = counts.get(table, {})
+    for table, read in [("interactions", counts), *_attribute_tables(counts)]:
         if read.get("dead_letters"):
             reasons = _listed(read["rejected_by_reason"])
             warnings.append(
@@ -335,7 +334,12 @@ def require_written(
 
 def _tables(counts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Counts of the interactions, the catalogue and, if there are any, the profiles."""
-    return [counts, *(counts[name] for name in ("catalogue", "profiles") if name in counts)]
+    return [counts, *(table for _, table in _attribute_tables(counts))]
+
+
+def _attribute_tables(counts: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Names and counts of the catalogue and, if there are any, the profiles."""
+    return [(name, counts[name]) for name in ("catalogue", "profiles") if name in counts]
 
 
 def _counts(

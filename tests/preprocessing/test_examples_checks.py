@@ -91,16 +91,22 @@ def test_lists_and_retrieval_need_no_negative_samples():
     assert warning.startswith("all 3 samples of part 'test' have label 0")
 
 
-def test_what_was_not_read_of_catalogue_and_profiles_is_said():
+def test_what_was_not_read_of_the_tables_is_said():
     read = {"records_in": 9, "records_out": 7, "dead_letters": 2}
     reasons = {"rejected_by_reason": {"missing_item_id": 2}}
     whole = {"records_in": 4, "records_out": 4, "dead_letters": 0, "rejected_by_reason": {}}
-    rejected, unreadable = unread_rows(
+    lost = {"rejected_by_reason": {"missing_user_id": 1, "unparsable_rating": 1500}}
+    log, rejected, unreadable = unread_rows(
         {
+            **{"records_in": 4000, "dead_letters": 1501, **lost},
             "catalogue": {**read, **reasons, "unreadable_numbers": {"year": 0}},
             "profiles": {**whole, "unreadable_numbers": {"age": 4}},
         },
         Path("x.jsonl"),
+    )
+    assert log == (
+        "1,501 of 4,000 rows of data.interactions were rejected "
+        "(missing_user_id 1, unparsable_rating 1,500); x.jsonl has them"
     )
     assert rejected.startswith("2 of 9 rows of data.catalogue were rejected (missing_item_id 2)")
     assert rejected.endswith("; x.jsonl has them")
