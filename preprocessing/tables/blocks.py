@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -234,9 +234,20 @@ def require_text_encoding(encoding: str, key: str) -> None:
 
 
 def read_line_blocks(
-    file: TableFile, encoding: str, block_bytes: int = BLOCK_BYTES
+    file: TableFile,
+    encoding: str,
+    block_bytes: int = BLOCK_BYTES,
+    *,
+    whole_records: Callable[[bytes], int] = len,
 ) -> Generator[LineBlock, None, None]:
     """Yields the lines of a file in blocks of about `block_bytes`, at least one.
+
+    Args:
+      file: the file.
+      encoding: of its text.
+      block_bytes: size of a block.
+      whole_records: some whole lines -> where the last record ends that ends in them; the lines
+        behind it go into the next block.
 
     Raises:
       CommandError: a line is longer than 64 MB.
@@ -248,9 +259,11 @@ def read_line_blocks(
         whole, newline, tail = chunk.rpartition(b"\n")
         if newline:
             data = b"".join([*pending, whole, newline])
-            yield LineBlock(file.index, first_line, data)
-            first_line += data.count(b"\n")
-            pending = []
+            end = whole_records(data)
+            if end:
+                yield LineBlock(file.index, first_line, data[:end])
+                first_line += data.count(b"\n", 0, end)
+            pending = [data[end:]]
         pending.append(tail)
         if sum(map(len, pending)) > _LONGEST_LINE:
             raise CommandError(

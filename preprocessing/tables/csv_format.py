@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -33,6 +34,9 @@ _STAND_INS = [bytes([code]) for code in (*range(0x1F, 0x0D, -1), *range(0x08, 0x
 
 _LONGEST_FIELD = 1 << 30
 """More than a block of lines holds, which is what bounds a field."""
+
+_LINES_LOOKED_AT, _BYTES_LOOKED_AT = 8, 1 << 20
+"""Where a record may begin that goes on in the next block: last lines with quotes, last bytes."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,49 @@ class Dialect:
         replaced = line.replace(separator, replacement)
         fields = next(quoted_fields([replaced], replacement), [])
         return [field.replace(replacement, separator) for field in fields]
+
+    def record(
+        self, lines: Sequence[bytes], start: int = 0, replacement: bytes | None = None
+    ) -> tuple[list[str], int]:
+        """Reads a record that may have line breaks inside quotes.
+
+        Args:
+          lines: without their ends.
+          start: index of its first line.
+          replacement: stand-in for a separator of several characters.
+
+        Returns:
+          Its fields, with the stand-in, and the index of the line behind it.
+
+        Raises:
+          csv.Error: quotes are malformed, or do not end.
+        """
+        numbers = iter(range(start, len(lines)))
+        separator = self.separator if replacement is None else replacement.decode()
+        texts = (
+            lines[number].decode(errors="replace").replace(self.separator, separator)
+            for number in numbers
+        )
+        fields = next(quoted_fields(texts, separator), [])
+        return fields, next(numbers, len(lines))
+
+    def whole_records(self, data: bytes) -> int:
+        """Where the last record of some whole lines ends; the next one has not ended yet.
+
+        A quote that is open for a megabyte is taken for a stray one, which takes in nothing.
+        """
+        whole = start = len(data)
+        replacement = stand_in(data) if self.quoting and len(self.separator) > 1 else None
+        for _ in range(_LINES_LOOKED_AT if self.quoting else 0):
+            quote = data.rfind(b'"', max(0, len(data) - _BYTES_LOOKED_AT), start)
+            if quote < 0:
+                break
+            start = data.rfind(b"\n", 0, quote) + 1
+            lines = [*data[start:].removesuffix(b"\n").split(b"\n"), b'"']
+            with contextlib.suppress(csv.Error):
+                if self.record(lines, 0, replacement)[1] == len(lines):
+                    whole = start
+        return whole
 
     def is_blank(self, line: bytes) -> bool:
         """True for a line of nothing but spaces and tabs that are no separators."""
@@ -190,7 +237,7 @@ def parse_csv(
 
     Returns:
       The wanted columns as text; lines with another number of fields, malformed quotes or bytes
-      that are not text are dead letters.
+      that are not text are dead letters, and so are records of several lines, each of them one.
     """
     data = block.data.replace(b"\r\n", b"\n") if b"\r" in block.data else block.data
     separator = dialect.separator.encode()
@@ -251,8 +298,17 @@ def _regular_lines(
     if _is_regular(data, dialect, replacement):
         return data, line_numbers(block, data), []
     kept, numbers, dead_letters = [], [], []
-    for number, line in enumerate(data.split(b"\n"), start=block.first_line):
-        if dialect.is_blank(line):
+    lines = data.split(b"\n")
+    behind = 0
+    for index, line in enumerate(lines):
+        if index < behind or dialect.is_blank(line):
+            continue
+        number = block.first_line + index
+        behind = _end_of_record(lines, index, file, dialect, replacement)
+        if behind > index + 1:
+            last = block.first_line + behind - 1
+            detail = f"line breaks stand inside quotes; the record ends in line {last}"
+            dead_letters.append(dead_letter(file.name, number, "line_break_in_field", detail))
             continue
         letter = _problem(line, number, file, dialect, replacement)
         if letter is None:
@@ -261,6 +317,22 @@ def _regular_lines(
         else:
             dead_letters.append(letter)
     return b"\n".join(kept), np.array(numbers, dtype=np.int64), dead_letters
+
+
+def _end_of_record(
+    lines: Sequence[bytes], index: int, file: TableFile, dialect: Dialect, replacement: bytes | None
+) -> int:
+    """Index of the line behind the record at a line.
+
+    A quote that is left open takes in more lines only where that makes a record of as many fields
+    as the file has columns: else it is a stray one.
+    """
+    if dialect.quoting and b'"' in lines[index]:
+        with contextlib.suppress(csv.Error):
+            fields, behind = dialect.record(lines, index, replacement)
+            if len(fields) == len(file.columns):
+                return behind
+    return index + 1
 
 
 def _is_regular(data: bytes, dialect: Dialect, replacement: bytes | None) -> bool:

@@ -71,8 +71,12 @@ class TableReader:
         if file.format == "parquet":
             yield part
             return
-        for block in read_line_blocks(file, self.table.encoding):
-            has_header = file.format == "csv" and self.table.header and block.first_line == 1
+        if file.format != "csv":
+            yield from read_line_blocks(file, self.table.encoding)
+            return
+        whole_records = Dialect.of_file(self.table, file.name).whole_records
+        for block in read_line_blocks(file, self.table.encoding, whole_records=whole_records):
+            has_header = self.table.header and block.first_line == 1
             yield without_header(block) if has_header else block
 
     def parse(self, block: Block) -> Iterator[ParsedBlock]:

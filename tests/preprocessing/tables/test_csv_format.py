@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 
 import pytest
@@ -216,16 +217,28 @@ def test_what_is_written_is_read_back(rows, separator, end, quotes, ends) -> Non
     ),
     st.booleans(),
 )
-@example([b'"a,x,1', b'2",x,y', b'"3",x,z'], True)  # a quote left open does not take in the next
+@example([b'"a,x,1', b'2",x,y', b'"3",x,z'], True)  # one record of two lines
+@example([b'u,"a', b"", b'line ""b"", text",x', b"1,2,3"], True)
+@example([b'"a,x,1', b"2,x,y", b'"3",x,z'], True)  # a stray quote takes in no line
 @example([b'"a"b,x,y', b'5" disc,x,y', b"1\r1,2,3", b"\xff,2,3", b"1,2", b" \t "], True)
 @example([b"\xef\xbb\xbf"], False)  # no mark of the file's beginning: that is taken off before
 def test_every_line_is_a_record_or_a_dead_letter(lines: list[bytes], quoting: bool) -> None:
-    """As Python's csv module reads each line by itself."""
+    """As Python's csv module reads each line by itself, without records of several lines."""
     expected, reasons = [], []
+    lines = [line.removesuffix(b"\r") for line in lines]
+    texts = [line.decode(errors="replace") for line in lines]
+    end = 0
     for number, line in enumerate(lines, start=2):
-        line = line.removesuffix(b"\r")
+        if number < end:
+            continue
         if not line.strip(b" \t"):
             continue
+        reader = csv.reader(texts[number - 2 :] if quoting else [], strict=True)
+        with contextlib.suppress(csv.Error, StopIteration):
+            if len(next(reader)) == 3 and reader.line_num > 1:
+                end = number + reader.line_num
+                reasons.append((number, "line_break_in_field"))
+                continue
         try:
             text = line.decode()
             fields = next(csv.reader([text], strict=True)) if quoting else text.split(",")
@@ -252,3 +265,15 @@ def test_long_texts_in_quotes_are_records(separator):
     rows, letters = parse(f'{line}\n"open{separator}x{separator}y\n'.encode(), separator=separator)
     assert rows == [(2, text, "y")]
     assert letters == [(3, "malformed_quotes")]
+
+
+@pytest.mark.parametrize("separator", [",", "::"])
+def test_line_breaks_in_quotes_invent_no_record(separator):
+    record = 'ann,"multi\r\n\r\nline, ""text""",4\r\n'
+    lines = ["bob,plain,5\r\n", record, 'eve,12" disc,3\r\n']
+    data = "".join(lines).replace(",", separator).replace(f"{separator} ", ", ").encode()
+    rows, letters = parse(data, separator=separator)
+    assert rows == [(2, "bob", "5"), (6, "eve", "3")]
+    assert letters == [(3, "line_break_in_field")]
+    block = csv_block(["a", "b", "c"], data, separator=separator)
+    assert block.dead_letters[0]["detail"].endswith("the record ends in line 5")

@@ -181,3 +181,20 @@ def test_blocks_of_all_files_reach_the_workers(tmp_path):
 def test_no_table_has_no_blocks():
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         assert_that(pipeline | ReadTable(None), equal_to([]))
+
+
+@pytest.mark.parametrize("quoting", [True, False])
+def test_a_record_of_several_lines_is_one_across_blocks(tmp_path, monkeypatch, quoting):
+    path = tmp_path / "a.csv"
+    record = '{n},"first ""a""\n\nthird, ""b"" text","and\nfourth, more",5\n{n},12" disc,x,4\n'
+    path.write_text("user,note,more,stars\n" + "".join(record.format(n=n) for n in range(60)))
+    results = []
+    for size in (4 << 20, *range(100, 140, 3)):
+        monkeypatch.setattr("preprocessing.tables.blocks.read_line_blocks.__defaults__", (size,))
+        reader = opened(Table(path=str(path), quoting=quoting), "user")
+        results.append((rows_of(reader), letters_of(reader)))
+    assert all(result == results[0] for result in results)
+    rows, letters = results[0]
+    if quoting:
+        assert rows == [(0, 5 * n + 6, (str(n),)) for n in range(60)]
+        assert letters == [("a.csv", 5 * n + 2, "line_break_in_field") for n in range(60)]
