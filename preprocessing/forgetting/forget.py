@@ -49,7 +49,7 @@ from preprocessing.forgetting.editing import (
     sha256_of,
 )
 from preprocessing.forgetting.manifests import edit_manifest, prompts_are_missing
-from preprocessing.forgetting.report import Report, write_report
+from preprocessing.forgetting.report import Report, sha256_now, write_report
 from preprocessing.grouping.groups_file import open_groups, parse_memberships
 from preprocessing.grouping.plan import groups_file
 from preprocessing.inputs import PARQUET_SUFFIX
@@ -118,7 +118,9 @@ def forget(
             whole = _survey(scenario, leaving, paths)
             for path in _files(scenario, paths):
                 edits.preview(path, Path(scratch) / "edited", whole)
-        return _told(scenario, edits, whole, paths, dry_run=True)
+        result = _told(scenario, edits, whole, paths, dry_run=True)
+        _say_to_do(result)
+        return result
     with contextlib.ExitStack() as held:
         for folder in (work, *(work / name for name in ("knowledge", "links", "groups"))):
             if folder == work or folder.is_dir():
@@ -158,11 +160,18 @@ def forget(
             still_there=tuple(result["still_there"]),
             to_do=tuple(result["to_do"]),
         )
-        result["report"] = str(write_report(report, work / REPORTS))
-        say(f"report: {result['report']}")
+        written = write_report(report, work / REPORTS)
+        result["report"] = str(written)
+        say(f"report: {written}")
         shutil.rmtree(work / _JOURNAL)
     if recompute:
         result["recomputed"] = _recomputed(scenario)
+        done = _commands_of(result["recomputed"])
+        result["to_do"] = [task for task in result["to_do"] if task["command"] not in done]
+        files = tuple({**entry, "after": sha256_now(entry["file"])} for entry in report.files)
+        completed = replace(report, files=files, to_do=tuple(result["to_do"]))
+        write_report(completed, work / REPORTS, written)
+    _say_to_do(result)
     return result
 
 
@@ -549,8 +558,6 @@ def _told(
         rows = f"{left['rows']:,} rows; " if left["rows"] else ""
         say(f"still there: {left['file']}: {rows}{left['do']}")
     to_do = [*_prompts_to_make(edits), *_to_do(scenario, leaving, paths)]
-    for task in to_do:
-        say(f"to do: {task['what']}: {task['command']}")
     return {
         "dry_run": dry_run,
         "files": files,
@@ -559,6 +566,11 @@ def _told(
         "to_do": to_do,
         "report": None,
     }
+
+
+def _say_to_do(result: Mapping[str, Any]) -> None:
+    for task in result["to_do"]:
+        say(f"to do: {task['what']}: {task['command']}")
 
 
 _BY_YOURSELF = (
@@ -652,29 +664,42 @@ def _still_there(
             }
 
 
+_AGAIN = "--config THE_SAME_SCENARIO.yaml"
+_EXAMPLES_ANEW = f"python -m preprocessing examples {_AGAIN} --force"
+
+
 def _prompts_to_make(edits: _Edits) -> Iterator[dict[str, str]]:
     """Prompts of groups that showed all members, and cannot be edited."""
     for entry in edits.described():
         if prompts_are_missing(entry):
             yield {
                 "what": f"prompts of groups in {entry['file']}: they listed them",
-                "command": "python -m preprocessing prompts --config THE_SAME_SCENARIO.yaml, then "
-                "generate",
+                "command": f"python -m preprocessing prompts {_AGAIN}, then generate",
             }
+
+
+def _encode_anew(source: str) -> str:
+    return f"python -m preprocessing encode {_AGAIN} --source {source} --force"
+
+
+def _commands_of(recomputed: Mapping[str, Any]) -> set[str]:
+    """Commands that need not be given after `_recomputed`, whose result this takes."""
+    sources = [source for step in recomputed["steps"] for source in step.get("sources", ())]
+    return {_EXAMPLES_ANEW, *map(_encode_anew, sources)}
 
 
 def _to_do(scenario: Scenario, leaving: Leaving, paths: Sequence[Path]) -> Iterator[dict[str, str]]:
     """What was made with them and cannot be edited, with the command that makes it anew."""
-    work, again = Path(scenario.work_dir), "--config THE_SAME_SCENARIO.yaml"
+    work = Path(scenario.work_dir)
     if leaving.users and StepDirectory(work / "examples").manifest.exists():
         yield {
             "what": "sums over the ratings of all users (items' mean ratings) in examples/",
-            "command": f"python -m preprocessing examples {again} --force",
+            "command": _EXAMPLES_ANEW,
         }
     for source, described in scenario.knowledge.answers.items():
         if not StepDirectory(work / "knowledge" / source).manifest.exists():
             continue
-        encode = f"python -m preprocessing encode {again} --source {source} --force"
+        encode = _encode_anew(source)
         if described.collaborative is not None:
             yield {
                 "what": f"vectors of '{source}': those of all others were made with their ratings",
@@ -690,8 +715,8 @@ def _to_do(scenario: Scenario, leaving: Leaving, paths: Sequence[Path]) -> Itera
         if described.grouping is not None:
             yield {
                 "what": f"groups of '{source}', and answers about them: made with all interactions",
-                "command": f"python -m preprocessing group {again} --source {source} --force, then "
-                "prompts and generate",
+                "command": f"python -m preprocessing group {_AGAIN} --source {source} --force, "
+                "then prompts and generate",
             }
     roots = [work, *paths]
     if scenario.run_dir is not None:

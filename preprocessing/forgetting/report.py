@@ -34,7 +34,8 @@ class Report:
       started: ISO time of the first run, also where that was interrupted.
       subjects: `entity`, "user" or "item", and `hash` of each id, see `Forgotten.hash_of`.
       tombstones: `file` with these hashes and their salt, and its `sha256`.
-      files: `file`, SHA-256 `before` and `after`, and `removed` by kind, of every edited file.
+      files: `file`, SHA-256 `before` and `after`, None of one that is gone, and `removed` by kind,
+        of every edited file.
       removed: of all files by kind.
       still_there: `what`, `file`, `rows` and `do`, of what the owner has to edit.
       to_do: `what` and `command`, of what has to be made anew.
@@ -50,22 +51,27 @@ class Report:
     to_do: tuple[Mapping[str, str], ...]
 
 
-def write_report(report: Report, folder: Path) -> Path:
+def write_report(report: Report, folder: Path, earlier: Path | None = None) -> Path:
     """Writes the report as JSON, signed if there is a key, and beside it as a page.
+
+    Args:
+      report: the report.
+      folder: where it belongs.
+      earlier: what was written of the same run and is replaced; None begins a new report.
 
     Returns:
       The JSON file.
     """
     contents = {"tool": f"reki {__version__}", **asdict(report)}
     key = os.environ.get(KEY_VARIABLE)
-    if not key:
+    if not key and earlier is None:
         say(f"the report is not signed: the environment variable {KEY_VARIABLE} is not set")
     contents[_SIGNATURE] = (
         {"algorithm": _ALGORITHM, "value": _signature(contents, key)} if key else None
     )
     stamp = report.started.partition("+")[0].replace("-", "").replace(":", "")
     digest = hashlib.sha256(_canonical(contents)).hexdigest()[:8]
-    path = folder / f"{stamp}-{digest}.json"
+    path = earlier or folder / f"{stamp}-{digest}.json"
     for target, text in (
         (path.with_suffix(".md"), render(_TEMPLATE, {**contents, "file": path.name})),
         (path, json.dumps(contents, indent=2) + "\n"),
@@ -73,6 +79,12 @@ def write_report(report: Report, folder: Path) -> Path:
         with storage.create_bytes(str(target)) as file:
             file.write(text.encode())
     return path
+
+
+def sha256_now(name: str) -> str | None:
+    """SHA-256 of a file as it is now; None if there is none."""
+    path = Path(name)
+    return file_sha256(path) if path.is_file() else None
 
 
 def verify_report(path: Path) -> dict[str, Any]:
@@ -89,12 +101,7 @@ def verify_report(path: Path) -> dict[str, Any]:
         contents = json.loads(path.read_bytes())
         signature, files = contents.pop(_SIGNATURE), contents["files"]
         value = None if signature is None else str(signature["value"])
-        changed = [
-            entry["file"]
-            for entry in files
-            if not Path(entry["file"]).is_file()
-            or file_sha256(Path(entry["file"])) != entry["after"]
-        ]
+        changed = [entry["file"] for entry in files if sha256_now(entry["file"]) != entry["after"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CommandError(f"{path}: not a report of 'forget' ({error})") from error
     key = os.environ.get(KEY_VARIABLE)

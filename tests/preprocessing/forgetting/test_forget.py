@@ -31,6 +31,7 @@ from preprocessing.examples import build_examples
 from preprocessing.forgetting import forget as forgetting
 from preprocessing.forgetting.editing import Leaving, editor_of
 from preprocessing.forgetting.forget import forget, read_ids
+from preprocessing.forgetting.report import verify_report
 from preprocessing.generation.answer_store import AnswerStore
 from preprocessing.generation.chat import ChatParameters
 from preprocessing.grouping.step import make_groups
@@ -468,7 +469,17 @@ def test_the_report_is_signed_and_holds_no_id(folder, monkeypatch, capsys):
 
 
 def test_made_anew_it_is_as_if_they_had_never_been_there(folder):
-    forget(_scenario(folder), [USER], [ITEM], recompute=True)
+    asked = forget(_scenario(folder), [USER], [ITEM], dry_run=True)["to_do"]
+    result = forget(_scenario(folder), [USER], [ITEM], recompute=True)
+    report = Path(result["report"])
+    assert verify_report(report)["changed"] == []
+    contents = json.loads(report.read_text())
+    assert contents["to_do"] == result["to_do"]
+    done = [task["command"] for task in asked if task not in result["to_do"]]
+    (encoded,) = [step["sources"] for step in result["recomputed"]["steps"] if "sources" in step]
+    assert {command.split()[3] for command in done} == {"examples", "encode"}
+    assert all(command.split()[7] in encoded for command in done if "encode" in command)
+    assert len([*report.parent.iterdir()]) == 2
     for name in OWNED:
         rows = list(csv.reader((folder / name).open(encoding="utf-8", newline="")))
         _write_rows(folder / name, [row for row in rows if not {USER, ITEM} & set(row)])
@@ -479,6 +490,19 @@ def test_made_anew_it_is_as_if_they_had_never_been_there(folder):
     for name in names:
         if name.name not in ("manifest.json", "dead_letters.jsonl"):
             assert (made_anew / name).read_bytes() == (never / name).read_bytes(), name
+
+
+def test_the_report_is_there_when_making_anew_fails(folder, monkeypatch):
+    def fail(scenario: Scenario) -> None:
+        raise CommandError("killed")
+
+    monkeypatch.setattr(forgetting, "_recomputed", fail)
+    with pytest.raises(CommandError, match="killed"):
+        forget(_scenario(folder), [USER], recompute=True)
+    (report,) = (folder / "work/forget_reports").glob("*.json")
+    assert verify_report(report)["changed"] == []
+    commands = [task["command"] for task in json.loads(report.read_text())["to_do"]]
+    assert any(command.startswith("python -m preprocessing examples") for command in commands)
 
 
 def test_nobody_empty_ids_and_paths_to_nothing_are_refused_before_anything_is_written(folder):
