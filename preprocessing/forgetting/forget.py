@@ -556,8 +556,11 @@ def _told(
     still_there = [*owned, *_still_there(scenario, leaving, paths)]
     for left in still_there:
         rows = f"{left['rows']:,} rows; " if left["rows"] else ""
-        say(f"still there: {left['file']}: {rows}{left['do']}")
-    to_do = [*_prompts_to_make(edits), *_to_do(scenario, leaving, paths)]
+        say(f"still there: {left['file']} ({left['what']}): {rows}{left['do']}")
+    is_nowhere = not files and all(
+        met.get(entity) == set() for entity in _ENTITIES if leaving.ids(entity)
+    )
+    to_do = [] if is_nowhere else [*_prompts_to_make(edits), *_to_do(scenario, leaving, paths)]
     return {
         "dry_run": dry_run,
         "files": files,
@@ -566,6 +569,9 @@ def _told(
         "to_do": to_do,
         "report": None,
     }
+
+
+_ENTITIES = ("user", "item")
 
 
 def _say_to_do(result: Mapping[str, Any]) -> None:

@@ -760,6 +760,29 @@ def test_ids_of_a_file_are_read_as_they_are_and_one_that_is_nowhere_is_told(fold
     assert "warning: 1 of 2 user ids is in no table of the scenario" in capsys.readouterr().err
 
 
+def test_what_is_still_there_is_told_by_its_role(folder, capsys):
+    forget(_scenario(folder), [USER], [ITEM], dry_run=True)
+    lines = capsys.readouterr().err.splitlines()
+    told = {line.partition("): ")[0] for line in lines if line.startswith("still there: ")}
+    assert told >= {
+        "still there: ratings.csv (data.interactions (users)",
+        "still there: ratings.csv (data.interactions (items)",
+    }
+
+
+def test_ids_that_are_nowhere_leave_nothing_to_do(folder, capsys):
+    scenario = _scenario(folder)
+    assert forget(scenario, ["u-99"], ["none"])["to_do"] == []
+    assert "to do" not in capsys.readouterr().err
+    assert forget(scenario, ["u-99"], [ITEM], dry_run=True)["to_do"]
+    # Profiles at a URL are not looked into, so nobody knows.
+    overrides = ["data.profiles.path=[users.csv, 'gs://bucket/users.csv']"]
+    elsewhere = load_scenario(folder / "tiny.yaml", overrides)
+    assert forget(elsewhere, ["u-98"], dry_run=True)["to_do"]
+    forget(scenario, [USER])
+    assert forget(scenario, [USER])["to_do"]
+
+
 def test_a_damaged_file_is_named(folder):
     path = folder / "work/cut.parquet"
     path.write_bytes((folder / "item_answers.parquet").read_bytes()[:-9])
