@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from preprocessing.answers.record import LINKING_REASONS
+from preprocessing.links.linking import DROPPED
 from tests.source_code import syntax_tree
 
 ROOMS = ("configs", "models", "preprocessing", "serving", "trainer", "examples", "benchmarks")
@@ -103,6 +105,11 @@ def test_the_check_sees_names(definitions: dict[str, list[Definition]]) -> None:
     assert not has(definitions, "RunFolder", "read_matrix")
     assert not has(definitions, "KnowledgeMatch", "without_folds")
     assert not has(definitions, "NoSuchClass", "store")
+
+
+def test_reasons_why_names_make_no_links_are_explained(repository_root: Path) -> None:
+    text = (repository_root / "docs/linked_knowledge.md").read_text(encoding="utf-8")
+    assert {*LINKING_REASONS, *DROPPED} - {*re.findall(r"`(\w+)`", text)} == set()
 
 
 def test_no_two_public_classes_share_a_name(definitions: dict[str, list[Definition]]) -> None:

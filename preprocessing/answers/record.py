@@ -108,7 +108,8 @@ LINKING_REASONS: Mapping[str, str] = {
     "name_too_long": "a name has more than 300 characters",
     "name_without_letters": "a name has neither letters nor digits",
     "no_name": "in the place of a name, a refusal or a gap such as 'N/A' or '[title]'",
-    "surplus_name": "the list has more names than knowledge.answers.SOURCE.links asks for",
+    "surplus_name": "the list has more names than knowledge.answers.SOURCE.links.names (of what "
+    "users would not like, disliked_names); set it to the length of your lists to read them all",
     "self_mention": "the item itself is named",
     "repeated_name": "the answer has named this item before",
     "member_left_out": "an answer about a group has no names for this member",

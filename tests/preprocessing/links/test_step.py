@@ -97,7 +97,7 @@ def test_answers_without_names_and_dropped_names_are_dead_letters(scenario):
     assert max(len(letter["detail"]) for letter in letters) < 130
 
 
-def test_a_finished_step_is_skipped_until_something_changes(scenario, folder):
+def test_a_finished_step_is_skipped_until_something_changes(scenario, folder, capsys):
     plans = link(scenario(), dry_run=True)["sources"]
     assert [plan["would_skip"] for plan in plans] == [False]
     assert set(plans[0]["inputs"]) == {"catalogue.csv", "links.jsonl", "log.csv"}
@@ -106,9 +106,12 @@ def test_a_finished_step_is_skipped_until_something_changes(scenario, folder):
     table = (folder / "work/links/links/links.parquet").read_bytes()
     assert link(scenario())["skipped"] and not link(scenario(), force=True)["skipped"]
     assert (folder / "work/links/links/links.parquet").read_bytes() == table
+    capsys.readouterr()
     fewer = scenario(**{"knowledge.answers.links.links.names": 1})
     result = link(fewer)["sources"]["links"]
     assert not result["skipped"] and result["counts"]["dropped"]["surplus_name"] == 13
+    told = "13 surplus_name: the list has more names than knowledge.answers.SOURCE.links.names"
+    assert told in capsys.readouterr().err
 
 
 def test_people_can_look_through_what_is_not_plain(scenario):
