@@ -208,7 +208,10 @@ def _predict(arguments: argparse.Namespace) -> Mapping[str, object]:
 
     options = section_of(arguments, PredictOptions)
     if (options.explain is None) != (options.base is None):
-        raise ConfigurationError("--explain and --base: give both or neither")
+        raise ConfigurationError(
+            "--explain and --base: give both or neither; --base is the folder of the model's "
+            "versions that the server serves, such as out/export"
+        )
     if options.titles:
         require_there(options.titles)
     user, candidates = read_request(options.request, options.positive_rating)

@@ -514,7 +514,7 @@ def test_what_cannot_be_explained_is_said(
         ("two_tower", retrieve, exported_variant("two_tower").base, 2, "has no knowledge match"),
         ("toy", request_file, toy_base_path(), 1, "refresh.json is missing"),
         ("toy", request_file, tmp_path, 2, f"--base {tmp_path}: has no version 3, which answered"),
-        ("toy", request_file, None, 2, "--explain and --base: give both or neither"),
+        ("toy", request_file, None, 2, "--base is the folder of the model's versions"),
     ):
         words = ["--explain", "1", *(["--base", str(base)] if base else [])]
         actual, _, error = predict(target, request, *words, model=model)
