@@ -27,7 +27,7 @@ class NameList:
     Attributes:
       entity_id: the item or user that it is about.
       kind: a name of `LISTS`.
-      names: best first; entries that are no texts included.
+      names: best first, without numbers that only count them; entries that are no texts included.
       title: what the prompt calls the item; None if nothing tells.
     """
 
@@ -101,7 +101,7 @@ def name_lists(answer: Answer, entity: str | None = None, key: str = LINKS) -> N
     title = next(iter(_shown_titles(answer.prompt).values()), None) if entity == "item" else None
     return NameLists(
         [
-            NameList(answer.entity_id, kind, entry, title)
+            NameList(answer.entity_id, kind, _without_numbers(entry), title)
             for kind, entry in entries.items()
             if isinstance(entry, list) and entry
         ]
@@ -153,6 +153,25 @@ def _content(answer: Answer) -> object:
         return None
 
 
+_FEWEST_NUMBERED = 3
+_LIST_NUMBER = re.compile(r"\s*(\d{1,3})[.)]\s+(?=\S)")
+
+
+def _without_numbers(names: Sequence[object]) -> Sequence[object]:
+    """Names of a list without "1. ", "2. " ... in front.
+
+    A title may begin like that ("1. Mose"), so the numbers go only where every name has that of its
+    place, there are three at least, and something else tells them apart.
+    """
+    plain: list[object] = []
+    for place, name in enumerate(names, start=1):
+        number = _LIST_NUMBER.match(name) if isinstance(name, str) else None
+        if number is None or int(number[1]) != place:
+            return names
+        plain.append(number.string[number.end() :])
+    return plain if len(plain) >= _FEWEST_NUMBERED and len(set(plain)) > 1 else names
+
+
 _USUAL_KEYS = tuple(kind for kinds in LISTS.values() for kind in kinds)
 _FIRST_CHARACTERS = ("[", "{", "`")
 _NUMBER = re.compile(r"\s*(\d{1,6})\s*(?:[.:)]|$)")
@@ -175,7 +194,7 @@ def _lists_of_members(
         if member is None or member in lists:
             unknown.append(name)
         elif isinstance(entry, list) and entry:
-            lists[member] = NameList(member, LINKS, entry, shown.get(number))
+            lists[member] = NameList(member, LINKS, _without_numbers(entry), shown.get(number))
     if not lists:
         raise RejectedAnswer("no_list", f"no list for any of the {len(members)} members")
     left_out = [member for member in members if member not in lists]

@@ -48,7 +48,7 @@ def links_schema(entity: str) -> pa.Schema:
 
     - item, or user: what the answer is about
     - list: which of its lists the name is in, links, liked or disliked
-    - name: as the answer has it, of a too long one the beginning
+    - name: as the answer has it, without the number of a list, of a too long one the beginning
     - rank: place in the list, from 0; of mined names in the order of the text
     - linked: the item that is meant; null if none is
     - node: of a name outside the catalogue that answers about two or more entities share, what they

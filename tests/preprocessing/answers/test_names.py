@@ -47,6 +47,28 @@ def test_lists_are_found_in_several_forms(content, entity, expected):
     assert listed(name_lists(answer(content), entity)) == {"7": expected}
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["1. Heat (1995)", "2) Up", " 3.  Se7en"], ["Heat (1995)", "Up", "Se7en"]),
+        ([f"{n}. Film {n * n}" for n in range(1, 13)], [f"Film {n * n}" for n in range(1, 13)]),
+        (["1. FC Koeln", "2. Bundesliga"], None),
+        (["1. Heat", "2. Up", "3. Heat"], ["Heat", "Up", "Heat"]),
+        (["1. Mose", "2. Mose", "3. Mose"], None),
+        (["1. Heat", "Up", "3. Se7en"], None),
+        (["2. Heat", "3. Up", "4. Se7en"], None),
+        (["1. Heat", "2. Up", 3], None),
+        (["1.5 Degrees", "2.0", "3.10"], None),
+        (["1984", "2001", "300"], None),
+    ],
+)
+def test_numbers_of_a_list_are_no_parts_of_names(names, expected):
+    expected = names if expected is None else expected
+    assert listed(name_lists(answer(names))) == {"7": {"links": expected}}
+    groups = answer({"1": names, "2": ["Up"]}, **MEMBERS)
+    assert listed(name_lists(groups))["a"] == {"links": expected}
+
+
 def test_factors_hold_names_beside_prose():
     structured = answer("genre: noir", factors={"genre": "noir", "peers": ["Heat"], "cast": ["x"]})
     assert listed(name_lists(structured, "item", "peers")) == {"7": {"links": ["Heat"]}}

@@ -145,6 +145,17 @@ def test_a_list_may_be_written_in_several_ways(scenario, folder, text):
     assert rows_of() == [("6", "The Matrix", 0, "3", None, "exact")]
 
 
+def test_numbered_names_are_linked_by_what_follows_the_number(scenario, folder):
+    names = ["1. The Matrix (1999)", "2. Zodiac", "3. Heat"]
+    write_answers(folder / "links.jsonl", [answer("6", names)])
+    link(scenario())
+    assert rows_of() == [
+        ("6", "The Matrix (1999)", 0, "3", None, "exact"),
+        ("6", "Zodiac", 1, "7", None, "exact"),
+        ("6", "Heat", 2, None, None, "outside"),
+    ]
+
+
 def test_a_structured_answer_holds_the_names_beside_prose(scenario, folder):
     structured = answer("6", "{}", "film") | {"factors": {"mood": "sly", "peers": ["Seven"]}}
     write_answers(folder / "links.jsonl", [structured, answer("6", ["x"], "item")])
