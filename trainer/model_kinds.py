@@ -13,6 +13,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from configs.command_line import CommandError
+from configs.loading import ConfigurationError
 from preprocessing.records.contract import CTR, LABEL, RERANK, RETRIEVAL
 from trainer.metrics import rank_positives
 from trainer.predictions import (
@@ -31,6 +32,10 @@ _BATCH = 4096
 
 class NotFiniteError(CommandError):
     """A number is not finite; the message says which."""
+
+
+class UntrainableError(ConfigurationError):
+    """Options do not go together or make no model; data and devices are not at fault."""
 
 
 class Predictor(ABC):

@@ -8,9 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from configs.loading import ConfigurationError
 from configs.training import OptimizerName, Schedule, Training
 from models.layer_support import PACKAGE
+from trainer.model_kinds import UntrainableError
 
 _PART = re.compile(r"/part_\d+$")
 
@@ -300,10 +300,10 @@ def build_optimizer(
       total_steps: steps of the whole training, over which the rates fall.
 
     Raises:
-      ConfigurationError: there are no steps left after warm-up.
+      trainer.model_kinds.UntrainableError: there are no steps left after warm-up.
     """
     if training.warmup_steps >= total_steps:
-        raise ConfigurationError(
+        raise UntrainableError(
             f"training.warmup_steps ({training.warmup_steps:,}) must be less than the steps of the "
             f"training ({total_steps:,}); set it lower, or training.epochs higher"
         )

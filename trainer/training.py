@@ -13,7 +13,6 @@ import tensorflow as tf
 from configs.command_line import CommandError, say
 from configs.contract_versions import contract_version
 from configs.effects import training_settings
-from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from configs.training import Training
 from models.building import AnyModel, build_model
@@ -27,7 +26,7 @@ from preprocessing.records.coverage import (
 )
 from trainer.distribution import Distribution, distribution_of
 from trainer.examples import ExampleStore, PreparedExamples
-from trainer.model_kinds import MODEL_KINDS, predictor_of, reason_of
+from trainer.model_kinds import MODEL_KINDS, UntrainableError, predictor_of, reason_of
 from trainer.optimizers import build_optimizer
 from trainer.run_folder import (
     EVENTS,
@@ -135,8 +134,9 @@ def train(
 
     Raises:
       preprocessing.records.contract.DamagedRecords: a data file is missing or damaged.
-      ConfigurationError: there is no such model, its options do not go together, or the data was
-        built with other settings or from other files than the scenario's.
+      trainer.model_kinds.UntrainableError: there is no such model, or options do not go together.
+      ConfigurationError: the data was built with other settings or from other files than the
+        scenario's, or there are no such devices.
       ValueError: `max_steps` is less than 1.
       CommandError: all samples of a part have one label, none has knowledge of a source, another
         process trains the same run or changed the data meanwhile, or the disk is full.
@@ -236,7 +236,7 @@ def _built(scenario: Scenario, store: ExampleStore, distribution: Distribution) 
             model = build_model(scenario, tables)
             distribution.call(lambda: create_weights(model))
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(
+        raise UntrainableError(
             f"scenario '{scenario.name}', model.backbone '{scenario.model.backbone}': the model "
             f"cannot be built: {reason_of(error)}"
         ) from error
@@ -290,7 +290,7 @@ def _require_trainable(
 ) -> None:
     kind = MODEL_KINDS[model.kind]
     if not kind.has_selection and scenario.training.selection != "auto":
-        raise ConfigurationError(
+        raise UntrainableError(
             f"training.selection: '{scenario.training.selection}' is for ranking models; "
             f"'{scenario.model.backbone}' is selected by its own metric, which 'auto' names"
         )

@@ -224,10 +224,10 @@ class Study:
         settings = settings_of(self._space, asked.params)
         listeners = [self._pruner(asked)] if self._prune else []
         try:
-            scenario = override_scenario(self._scenario, {**settings, "run_dir": str(folder.path)})
+            scenario = self._set(settings, folder)
             is_there = is_up_to_date(folder, scenario)
             metrics = folder.read_metrics() if is_there else train(scenario, listeners)
-        except (SettingFailed, ConfigurationError, _Pruned) as error:
+        except (SettingFailed, _Pruned) as error:
             shutil.rmtree(folder.unfinished, ignore_errors=True)
             asked.set_user_attr(_REASON, str(error))
             state = State.PRUNED if isinstance(error, _Pruned) else State.FAIL
@@ -242,6 +242,12 @@ class Study:
         else:
             asked.set_user_attr(_REASON, f"validation {metric} is {value}")
             self._study.tell(asked, state=State.FAIL)
+
+    def _set(self, settings: Mapping[str, object], folder: RunFolder) -> Scenario:
+        try:
+            return override_scenario(self._scenario, {**settings, "run_dir": str(folder.path)})
+        except ConfigurationError as error:
+            raise SettingFailed(str(error)) from error
 
     def _pruner(self, asked: optuna.trial.Trial) -> OnEpoch:
         def report(row: EpochRow) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from configs.command_line import CommandError
 from configs.experiment import SearchRange
-from configs.loading import override_scenario
+from configs.loading import ConfigurationError, override_scenario
 from tests.runs import write_run
 from tests.scenarios import tiny_scenario
 from tests.trainer.searches import SPACE, MadeUpTraining, diverging_at, failing_at
@@ -119,6 +119,13 @@ def test_other_errors_end_the_search_and_do_not_count(tmp_path: Path) -> None:
     assert len(study.trials) == 1
     study.run(3, MadeUpTraining())
     assert [trial.number for trial in study.trials] == [1, 2, 3]
+
+
+def test_an_error_of_the_data_does_not_count(tmp_path: Path) -> None:
+    study = study_in(tmp_path)
+    with pytest.raises(ConfigurationError, match="other files"):
+        study.run(3, MadeUpTraining(failing_at(2, ConfigurationError("built from other files"))))
+    assert [trial.state for trial in study_in(tmp_path).trials] == ["complete"]
 
 
 def test_a_result_that_is_no_number_is_a_failure(tmp_path: Path) -> None:

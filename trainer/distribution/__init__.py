@@ -6,11 +6,11 @@ import functools
 
 import tensorflow as tf
 
-from configs.loading import ConfigurationError
 from configs.training import Training
 from trainer.distribution.base import LOSSES, LOST_PROCESS, Distribution, mirrored_devices
 from trainer.distribution.cluster import cluster_of
 from trainer.distribution.processes import multi_worker, parameter_servers
+from trainer.model_kinds import UntrainableError
 from trainer.training_input import Worker
 
 __all__ = ["LOSSES", "LOST_PROCESS", "Distribution", "distribution_of"]
@@ -20,13 +20,13 @@ def distribution_of(training: Training) -> Distribution:
     """Sets TensorFlow up for a distribution, before it makes its first tensor.
 
     Raises:
-      ConfigurationError: there are no such devices, TF_CONFIG is not what it needs to be, or a
-        batch has fewer samples than there are devices.
+      ConfigurationError: there are no such devices, or TF_CONFIG is not what it needs to be.
+      trainer.model_kinds.UntrainableError: a batch has fewer samples than there are devices.
     """
     distribution = _connected(training)
     devices = distribution.worker.replicas
     if training.batch_size < devices:
-        raise ConfigurationError(
+        raise UntrainableError(
             f"training.batch_size: {training.batch_size} samples cannot be dealt to {devices} "
             f"devices; set it to {devices} or more"
         )

@@ -20,7 +20,7 @@ from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from trainer.examples import ExampleStore
-from trainer.model_kinds import NotFiniteError
+from trainer.model_kinds import NotFiniteError, UntrainableError
 from trainer.run_folder import RunMetrics
 from trainer.tracking import EpochRow, Tracking, tracked_training
 from trainer.training import train
@@ -55,7 +55,8 @@ class Trainer(Protocol):
           on_epoch: called with every row of history.csv.
 
         Raises:
-          SettingFailed: the run's own settings are at fault.
+          SettingFailed: the run's own settings are at fault; any other error is that of data,
+            devices or files.
         """
 
 
@@ -91,7 +92,7 @@ class LocalTrainer(Trainer):
                 job.tags,
                 on_epoch,
             )
-        except (NotFiniteError, ConfigurationError) as error:
+        except (NotFiniteError, UntrainableError) as error:
             raise SettingFailed(str(error)) from error
 
     def run(self, tasks: Iterable[Task]) -> None:

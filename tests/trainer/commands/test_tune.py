@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.loading import load_scenario
+from configs.loading import ConfigurationError, load_scenario
 from configs.scenario import Scenario
 from tests.scenarios import tiny_config, tiny_scenario
 from tests.trainer.experiments.synthetic_training import MadeUpTraining, is_run
@@ -92,6 +92,23 @@ def test_an_error_of_a_run_ends_the_search_which_can_go_on(
     assert code == 1 and "error: no space left on device" in told
     training = MadeUpTraining().use(monkeypatch)
     assert json_result(*words)["trials"] == 3
+    assert [name.rpartition("/")[2] for name in training.trained] == ["trial0002", "trial0003"]
+
+
+def test_data_that_do_not_fit_cost_no_trial(
+    run, json_result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(scenario: Scenario) -> None:
+        if is_run(scenario, "trial0002"):
+            raise ConfigurationError("the data was built from other files")
+
+    MadeUpTraining(fail).use(monkeypatch)
+    words = arguments("--trials", "3", "--out", str(tmp_path), RATE)
+    code, _, told = run(*words)
+    assert code == 2 and "error: the data was built from other files" in told
+    training = MadeUpTraining().use(monkeypatch)
+    again = json_result(*words)
+    assert (again["complete"], again["failed"]) == (3, 0)
     assert [name.rpartition("/")[2] for name in training.trained] == ["trial0002", "trial0003"]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError, override_scenario
@@ -91,6 +92,20 @@ def test_other_errors_are_passed_on(tmp_path: Path) -> None:
     (tmp_path / "run" / "notes.txt").write_text("mine")
     with pytest.raises(CommandError, match="holds other files than a run's"):
         LocalTrainer(ExampleStore(), Tracking()).train(job_in(tmp_path))
+
+
+def test_data_and_devices_are_not_the_settings_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = LocalTrainer(ExampleStore(), Tracking())
+    other = tmp_path / "other.jsonl"
+    other.touch()
+    moved = {"model__adapter": "hein", "knowledge__answers__item__individual": [str(other)]}
+    with pytest.raises(ConfigurationError, match="was built from other files"):
+        trainer.train(job_in(tmp_path, **moved))
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    with pytest.raises(ConfigurationError, match="TensorFlow sees no GPU"):
+        trainer.train(job_in(tmp_path, training__distribution="mirrored"))
 
 
 def test_what_follows_from_a_task_is_done_right_after_it() -> None:
