@@ -167,10 +167,22 @@ class RunFolder:
             writer.writeheader()
             writer.writerows(history)
         unfinished.metrics.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        shutil.rmtree(self.path, ignore_errors=True)
-        unfinished.path.rename(self.path)
+        self.take_finished()
         (self.path / LOCK_FILE).unlink(missing_ok=True)
         shutil.rmtree(self.path / CHECKPOINTS, ignore_errors=True)
+
+    def take_finished(self) -> None:
+        """Puts the unfinished run, which is complete now, in this place.
+
+        An old run is moved aside first and removed last, so that a killed process leaves no half of
+        one here; what it leaves beside goes with the next run.
+        """
+        old = self.path.with_name(f".{self.path.name}.replaced")
+        shutil.rmtree(old, ignore_errors=True)
+        if self.path.exists():
+            self.path.rename(old)
+        self.unfinished.rename(self.path)
+        shutil.rmtree(old, ignore_errors=True)
 
     def require_replaceable(self) -> None:
         """Makes sure that a new run in this place deletes nothing but an old run.

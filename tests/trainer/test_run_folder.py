@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -91,6 +92,40 @@ def test_tables_may_come_from_the_caller() -> None:
 
     with pytest.raises(KeyError, match="asked"):
         written_run().folder.load_model(refuse)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_kill_while_a_run_is_replaced_leaves_no_half_of_one(
+    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario = tiny_scenario(run_dir=str(tmp_path / "run"), model__adapter="none")
+    folder = write_run(scenario).folder
+    steps = [0]
+
+    def rename(old: Path, new: Path) -> Path:
+        steps[0] += 1
+        if steps[0] == step:
+            raise KeyboardInterrupt
+        os.rename(old, new)
+        return new
+
+    def remove(path: Path, ignore_errors: bool) -> None:
+        if path.name not in ("run", ".run.replaced") or not path.exists():
+            return
+        steps[0] += 1
+        for file in (RunFolder(path).metrics, RunFolder(path).config):
+            file.unlink()
+        if steps[0] == step:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(Path, "rename", rename)
+        killed.setattr(shutil, "rmtree", remove)
+        write_run(scenario)
+    assert folder.is_complete or not folder.path.exists()
+    write_run(scenario)
+    folder.load_model()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_changed_data_is_refused_by_step(tmp_path: Path) -> None:

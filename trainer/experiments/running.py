@@ -206,8 +206,7 @@ class CellWork:
         metrics = {**copied.read_metrics(), "run": str(folder.path)}
         copied.metrics.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         folder.require_replaceable()
-        shutil.rmtree(folder.path, ignore_errors=True)
-        copied.path.rename(folder.path)
+        folder.take_finished()
         return True
 
     def _trained(
