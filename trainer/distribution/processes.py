@@ -104,8 +104,9 @@ def serve_chief(cluster: Cluster, folder: RunFolder) -> None:
       folder: of the run that the chief trains.
 
     Raises:
-      CommandError: the chief is gone, and there is no finished run of it.
+      CommandError: the chief is gone, and there is no finished run of it, or only one of before.
     """
+    before = _result_file(folder)
     server = tf.distribute.Server(
         tf.train.ClusterSpec({job: list(addresses) for job, addresses in cluster.tasks.items()}),
         job_name=cluster.job,
@@ -120,13 +121,24 @@ def serve_chief(cluster: Cluster, folder: RunFolder) -> None:
         time.sleep(_ASK_SECONDS)
         if _is_reachable(cluster.chief):
             seen = time.monotonic()
-    if folder.unfinished.exists() or not folder.is_complete:
+    after = _result_file(folder)
+    if folder.unfinished.exists() or after in (None, before):
+        there = "no run in" if after is None else "only the run of before in"
         raise CommandError(
-            f"{cluster.name}: the chief at {cluster.chief} is gone and has not finished (no run in "
+            f"{cluster.name}: the chief at {cluster.chief} is gone and has not finished ({there} "
             f"{folder.path}, which all processes must see); start all processes again: training "
             "goes on from its last checkpoint"
         )
     say(f"{cluster.name}: the chief has ended")
+
+
+def _result_file(folder: RunFolder) -> tuple[int, int] | None:
+    """Which file a run's result is, if there is one; every training writes another."""
+    try:
+        status = folder.metrics.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _is_reachable(address: str) -> bool:
