@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.measuring import Stopwatch, measured, print_measure
+from benchmarks.measuring import Stopwatch, measured, print_measure, temporary_folder
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
 from preprocessing.beam_options import silence_beam_import_logs
@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parsed = parser.parse_args(arguments)
     silence_beam_import_logs()
     texts = _some_texts(parsed)
-    with tempfile.TemporaryDirectory(dir=parsed.folder) as folder:
-        scenario = _scenario(Path(folder), texts, parsed.kind)
+    with temporary_folder(parsed.folder) as folder:
+        scenario = _scenario(folder, texts, parsed.kind)
         for repeat in range(parsed.repeats):
             _compare(scenario, texts, repeat, parsed)
 

@@ -13,14 +13,12 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.measuring import measured, peak_megabytes, print_measure
+from benchmarks.measuring import measured, peak_megabytes, print_measure, temporary_folder
 from configs.experiment import Evaluation
 from preprocessing.records.contract import CTR, ITEM_ID
 from trainer.evaluation.part_metrics import part_metrics
@@ -60,8 +58,8 @@ def _measure(rows: int, arguments: argparse.Namespace) -> None:
     options = Evaluation()
     if arguments.memory_megabytes:
         options = Evaluation(memory_megabytes=arguments.memory_megabytes)
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        path = Path(folder) / "scores.parquet"
+    with temporary_folder(arguments.folder) as folder:
+        path = folder / "scores.parquet"
         with measured() as writing:
             write_scores(path, synthetic_scores(rows, arguments.seed))
         after_writing = peak_megabytes()

@@ -12,11 +12,10 @@ import argparse
 import hashlib
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from benchmarks import plain_pandas
-from benchmarks.measuring import measured, print_measure
+from benchmarks.measuring import measured, print_measure, temporary_folder
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
 from examples.synthetic import SyntheticLog, data_section
@@ -43,11 +42,11 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--folder", help="for the files; a temporary one if not given")
     arguments = parser.parse_args(words)
     silence_beam_import_logs()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        scenario = _scenario(Path(folder), arguments)
+    with temporary_folder(arguments.folder) as folder:
+        scenario = _scenario(folder, arguments)
         beam = BeamOptions(arguments.runner, tuple(arguments.beam_option))
         for _ in range(arguments.repeats):
-            _compare(scenario, beam, Path(folder), arguments)
+            _compare(scenario, beam, folder, arguments)
 
 
 def _scenario(folder: Path, arguments: argparse.Namespace) -> Scenario:

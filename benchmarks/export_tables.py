@@ -21,7 +21,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import get_args
 
@@ -32,7 +31,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.hot_swap import measure_swaps
-from benchmarks.measuring import measured, peak_megabytes, print_measure
+from benchmarks.measuring import measured, peak_megabytes, print_measure, temporary_folder
 from benchmarks.model_workload import RandomKnowledge, synthetic_scenario
 from configs.scenario import Scenario
 from configs.serving import IdType, NumberFormat, Serving
@@ -113,12 +112,12 @@ def main(words: list[str] | None = None) -> None:
         return
     for number in arguments.ids:
         for id_type in arguments.id_types:
-            with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+            with temporary_folder(arguments.folder) as folder:
                 result: dict[str, object] = {}
                 for step in ("export", "load"):
                     result |= _in_a_process(step, number, id_type, folder, arguments)
                 if arguments.swap:
-                    result |= _swap(Path(folder) / "1", number, arguments)
+                    result |= _swap(folder / "1", number, arguments)
             print_measure(
                 _NAME,
                 items=number,
@@ -132,7 +131,7 @@ def main(words: list[str] | None = None) -> None:
 
 
 def _in_a_process(
-    step: str, number: int, id_type: str, folder: str, arguments: argparse.Namespace
+    step: str, number: int, id_type: str, folder: Path, arguments: argparse.Namespace
 ) -> dict[str, object]:
     words = ["--step", step, "--path", f"{folder}/1", "--ids", str(number), "--id-types", id_type]
     words += ["--number-format", arguments.number_format, "--seed", str(arguments.seed)]

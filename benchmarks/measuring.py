@@ -10,6 +10,7 @@ import os
 import platform
 import resource
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,19 @@ def measured() -> Iterator[Stopwatch]:
     yield watch
     watch.seconds = time.monotonic() - wall
     watch.cpu_seconds = _processor_seconds() - processor
+
+
+@contextmanager
+def temporary_folder(parent: str | None) -> Iterator[Path]:
+    """Gives a folder that goes with the block.
+
+    Args:
+      parent: folder that it is in, made if it is not there; that of temporary files if None.
+    """
+    if parent is not None:
+        Path(parent).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
+        yield Path(folder)
 
 
 def peak_megabytes() -> float:

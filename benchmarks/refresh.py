@@ -14,14 +14,19 @@ import argparse
 import json
 import multiprocessing
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from benchmarks.measuring import measured, peak_megabytes, print_measure, run_measured
+from benchmarks.measuring import (
+    measured,
+    peak_megabytes,
+    print_measure,
+    run_measured,
+    temporary_folder,
+)
 from configs.command_line import set_up_tensorflow
 
 _NEW_SHARE = 0.05
@@ -38,8 +43,8 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", help="for the export; a temporary one if not given")
     arguments = parser.parse_args(words)
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        base = Path(folder) / "export"
+    with temporary_folder(arguments.folder) as folder:
+        base = folder / "export"
         # A child's peak memory is at least what its parent held when it began.
         export = multiprocessing.get_context("spawn").Process(
             target=_export, args=(base, arguments)
@@ -48,7 +53,7 @@ def main(words: list[str] | None = None) -> None:
         export.join()
         if export.exitcode:
             sys.exit(f"the export failed (exit code {export.exitcode})")
-        vectors = _write_vectors(Path(folder) / "new.parquet", arguments)
+        vectors = _write_vectors(folder / "new.parquet", arguments)
         used = run_measured(
             [
                 *(sys.executable, "-m", "serving", "refresh", "--json"),

@@ -60,9 +60,12 @@ def test_every_number_of_rows_is_a_json_line(
 def test_the_scores_are_those_that_were_written(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    evaluation_memory.main(["--rows", "5000", "--memory-megabytes", "256"])
+    folder = tmp_path / "new" / "folder"
+    words = ["--rows", "5000", "--memory-megabytes", "256", "--folder", str(folder)]
+    evaluation_memory.main(words)
     (line,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert line["memory_limit_megabytes"] == 256
+    assert folder.is_dir() and not list(folder.iterdir())
     tables = list(synthetic_scores(5000, seed=1))
     assert sum(table.num_rows for table in tables) == 5000
     labels, scores = (
