@@ -475,4 +475,11 @@ def _folders(text: str) -> list[str]:
             f"expected run folders joined by commas, without spaces. Received: {text!r}, where a "
             "name is empty"
         )
+    runs = [Path(folder).resolve() for folder in folders]
+    for folder, run in zip(folders, runs, strict=True):
+        if runs.count(run) > 1:
+            raise argparse.ArgumentTypeError(
+                f"{folder} stands there twice, and a run compared with itself says nothing about "
+                f"seeds; name every run once. Received: {text!r}"
+            )
     return folders

@@ -4,6 +4,7 @@ import pytest
 
 from tests.runs import rich_run, write_run, written_run
 from tests.scenarios import rich_scenario
+from trainer.__main__ import main
 
 FEW = ("--resamples", "30")
 
@@ -71,3 +72,17 @@ def test_wrong_use_is_explained(run) -> None:
         code, output, errors = run("compare", *words, "--json")
         assert (code, output) == (2, "")
         assert message in errors
+
+
+@pytest.mark.parametrize("again", ["{0}", "{0}/", "{0}/../{1}"])
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_run_is_no_second_seed_of_itself(
+    capsys: pytest.CaptureFixture[str], again: str, side: int
+) -> None:
+    folders = [written_run(seed=seed).folder.path for seed in (1, 2)]
+    words = [str(folder) for folder in folders]
+    words[side] += "," + again.format(folders[side], folders[side].name)
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", *words, *FEW])
+    assert ended.value.code == 2
+    assert f"{folders[side]} stands there twice" in capsys.readouterr().err
