@@ -6,10 +6,11 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from configs.command_line import CommandError
+from configs.loading import ConfigurationError
 
 _READ_BYTES = 1 << 20
 
@@ -21,6 +22,37 @@ def file_sha256(path: Path) -> str:
         while block := file.read(_READ_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def require_folder_name(option: str, folder: Path) -> None:
+    """Makes sure that a folder is there or can be made.
+
+    Args:
+      option: that names it, for the message.
+      folder: the folder.
+
+    Raises:
+      ConfigurationError: it, or what should be a folder above it, is a file.
+    """
+    _require_no_file(option, folder, (folder, *folder.parents))
+
+
+def require_file_name(option: str, file: Path) -> None:
+    """Makes sure that a file can be made or replaced; args as `require_folder_name`'s.
+
+    Raises:
+      ConfigurationError: it is a folder, or what should be a folder above it is a file.
+    """
+    if file.is_dir():
+        raise ConfigurationError(f"{option} {file}: this is a folder; name a file")
+    _require_no_file(option, file, file.parents)
+
+
+def _require_no_file(option: str, named: Path, folders: Iterable[Path]) -> None:
+    there = next((path for path in folders if path.exists()), None)
+    if there is not None and not there.is_dir():
+        what = "this" if there == named else there
+        raise ConfigurationError(f"{option} {named}: {what} is a file; name a folder")
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from configs.command_line import CommandError, RejectedInput, say
-from configs.files import errors_name
+from configs.files import errors_name, require_folder_name
 from configs.loading import ConfigurationError
 from configs.progress import progress
 from configs.section import variable_names
@@ -215,8 +215,7 @@ def written_whole(folder: Path, names: Sequence[str]) -> Iterator[Path]:
       ConfigurationError: the path is a file.
       CommandError: another process writes there.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ConfigurationError(f"--out {folder}: this is a file; name a folder")
+    require_folder_name("--out", folder)
     folder.mkdir(parents=True, exist_ok=True)
     with only_writer(folder):
         hidden = folder / _HIDDEN

@@ -16,6 +16,7 @@ from configs.command_line import (
     scenario_of,
     section_of,
 )
+from configs.files import require_folder_name
 from configs.knowledge import SourceAnswers
 from configs.loading import ConfigurationError, load_scenario
 from configs.prompting import Generation
@@ -306,6 +307,7 @@ def _generate(arguments: argparse.Namespace) -> dict[str, Any]:
     """Generates answers and returns the JSON result."""
     from preprocessing.generation.generate import GenerateStep
 
+    require_folder_name("--out", arguments.out)
     step = GenerateStep(
         generation_settings(arguments),
         arguments.prompts,

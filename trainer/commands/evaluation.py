@@ -18,6 +18,7 @@ from configs.command_line import (
     set_up_tensorflow,
 )
 from configs.experiment import Evaluation
+from configs.files import require_file_name, require_folder_name
 from configs.loading import ConfigurationError, load_scenario, override_scenario, parse_override
 from configs.scenario import Scenario
 from configs.section import Metavar, Section
@@ -202,6 +203,10 @@ def _evaluate(arguments: argparse.Namespace) -> Mapping[str, object]:
     from trainer.evaluation.reports import print_part
     from trainer.run_folder import RunFolder
 
+    if arguments.predictions:
+        require_file_name("--predictions", Path(arguments.predictions))
+    if arguments.report:
+        require_folder_name("--report", Path(arguments.report))
     saved_model = saved_model_in(arguments.folder)
     report = RunFolder(arguments.report) if arguments.report else None
     if report is not None and report.config.is_file() and report.history.is_file():

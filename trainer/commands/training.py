@@ -239,7 +239,7 @@ def _tune(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Searches, and writes what was found."""
     set_up_tensorflow()
 
-    from configs.files import alone_in
+    from configs.files import alone_in, require_folder_name
     from configs.loading import ConfigurationError, load_scenario
     from trainer.distribution.base import prepare_devices
     from trainer.distribution.cluster import require_one_process
@@ -274,6 +274,7 @@ def _tune(arguments: argparse.Namespace) -> Mapping[str, object]:
     require_named_inputs(scenario)
     named = default_run_folder(scenario.model_copy(update={"run_dir": None})).path.name
     folder = Path(arguments.out or Path(scenario.work_dir) / "tuning" / named)
+    require_folder_name("--out", folder)
     seed = tuning.seed if arguments.seed is None else arguments.seed
     if arguments.dry_run:
         state = "goes on with" if (folder / STUDY_FILE).exists() else "would begin"
@@ -370,9 +371,11 @@ def _experiment(arguments: argparse.Namespace) -> Mapping[str, object]:
     scenario = load_scenario(arguments.config, overrides, for_all_arms=True)
     set_up_tensorflow()
 
+    from configs.files import require_folder_name
     from trainer.experiments.grid import experiment_cells, experiment_folder
 
     folder = Path(arguments.out) if arguments.out else experiment_folder(scenario)
+    require_folder_name("--out", folder)
     if arguments.dry_run:
         return _plan(scenario, folder, experiment_cells(scenario))
 

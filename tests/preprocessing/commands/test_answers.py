@@ -96,6 +96,16 @@ def test_a_missing_prompt_file_is_named(capsys, tmp_path):
     assert code == 2 and "--prompts: there is no file 'none.jsonl'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("further", [[], ["--dry-run"]])
+def test_a_file_is_no_output_folder(capsys, prompts, tmp_path, further):
+    out = tmp_path / "out"
+    out.write_text("mine")
+    words = ["--client", "batch-file", "--model", "m", *further]
+    assert main(["generate", "--prompts", prompts, "--out", str(out), *words]) == 2
+    assert f"--out {out}: this is a file; name a folder" in capsys.readouterr().err
+    assert out.read_text() == "mine"
+
+
 def test_the_help_teaches(capsys):
     with pytest.raises(SystemExit) as raised:
         main(["generate", "--help"])

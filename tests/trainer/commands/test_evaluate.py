@@ -18,6 +18,7 @@ from trainer.commands.evaluation import (
     EvaluationOptions,
     with_evaluation,
 )
+from trainer.evaluation import runs
 
 
 def test_a_run_is_judged_by_slice_with_a_report(run, json_result, tmp_path: Path) -> None:
@@ -55,6 +56,27 @@ def test_a_report_does_not_replace_a_run(run) -> None:
     assert (code, output) == (2, "")
     assert "is the folder of a run" in errors and "/report" in errors
     assert folder.metrics.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "reason"),
+    [
+        ("--predictions", "folder", "this is a folder; name a file"),
+        ("--predictions", "file/scores.parquet", "file is a file; name a folder"),
+        ("--report", "file", "this is a file; name a folder"),
+        ("--report", "file/report", "file is a file; name a folder"),
+    ],
+)
+def test_where_nothing_can_be_written_is_known_before_the_part_is_scored(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, name: str, reason: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(runs, "run_scores", None)
+    folder = str(written_run(arm="none").folder.path)
+    code, output, errors = run("evaluate", folder, option, str(tmp_path / name))
+    assert (code, output) == (2, "")
+    assert f"{option} {tmp_path / name}: " in errors and reason in errors
 
 
 def test_all_slices_of_a_retrieval_model(json_result) -> None:

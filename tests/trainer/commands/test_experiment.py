@@ -127,3 +127,11 @@ def test_a_dry_run_says_what_data_is_missing(run, tmp_path: Path) -> None:
     assert any("knowledge vectors of 'item' (arms hein_match)" in text for text in missing)
     assert f"missing in {tmp_path}: examples; " in told
     assert "python -m preprocessing all" in told
+
+
+def test_a_file_is_no_folder_of_an_experiment(run, tmp_path: Path) -> None:
+    out = tmp_path / "file"
+    out.touch()
+    code, output, told = run(*arguments(out, "--dry-run"))
+    assert (code, output) == (2, "")
+    assert f"--out {out}: this is a file; name a folder" in told

@@ -132,6 +132,15 @@ def test_searches_that_make_no_sense_are_wrong_configuration(
     assert (code, output) == (2, "") and reason in told
 
 
+@pytest.mark.parametrize("further", [[], ["--dry-run"]])
+def test_a_file_is_no_folder_of_a_search(run, tmp_path: Path, further: list[str]) -> None:
+    out = tmp_path / "file"
+    out.touch()
+    code, output, told = run(*arguments("--trials", "2", "--out", str(out), RATE, *further))
+    assert (code, output) == (2, "")
+    assert f"--out {out}: this is a file; name a folder" in told
+
+
 def test_a_dry_run_says_what_would_be_searched(run, json_result, tmp_path: Path) -> None:
     out = tmp_path / "study"
     found = json_result(*arguments("--dry-run", "--trials", "4", "--out", str(out), RATE))
