@@ -165,6 +165,21 @@ def streamed_examples(
         raise no_examples(scenario, part, kind)
 
 
+def require_kind(scenario: Scenario, kind: str) -> None:
+    """Makes sure that a scenario's data has examples of a kind.
+
+    Raises:
+      ConfigurationError: it has not.
+    """
+    if kind not in scenario.data.examples:
+        models = MODEL_KINDS[kind].models
+        raise ConfigurationError(
+            f"data.examples: {models} are trained on '{kind}' examples; there "
+            f"are {', '.join(scenario.data.examples)} only. Add {kind} and run "
+            "'python -m preprocessing examples' again"
+        )
+
+
 def no_examples(scenario: Scenario, part: str, kind: str) -> CommandError:
     """The error of a part without examples."""
     return CommandError(
@@ -188,13 +203,7 @@ class ExampleReader:
         Raises:
           ConfigurationError: the data has no examples of this kind.
         """
-        if kind not in scenario.data.examples:
-            models = MODEL_KINDS[kind].models
-            raise ConfigurationError(
-                f"data.examples: {models} are trained on '{kind}' examples; there "
-                f"are {', '.join(scenario.data.examples)} only. Add {kind} and run "
-                "'python -m preprocessing examples' again"
-            )
+        require_kind(scenario, kind)
         self._scenario = scenario
         self._preparation = preparation
         self._part = part

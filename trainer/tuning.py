@@ -55,25 +55,47 @@ def claim_folder(folder: Path, identity: Mapping[str, object], restart: bool) ->
       CommandError: the folder holds another search, or other files.
     """
     path = folder / _IDENTITY_FILE
-    text = json.dumps(identity, indent=1, sort_keys=True, default=str)
+    text = _identity_text(identity)
+    if not restart:
+        require_claimable(folder, identity)
     if not path.exists():
         _require_empty(folder)
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         return
-    before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
-    changed = [name for name in now if before.get(name) != now[name]]
-    if not changed:
+    if not _changed(folder, identity):
         return
-    if not restart:
-        raise CommandError(
-            f"{folder} holds a study about something else (changed: {', '.join(changed)}), whose "
-            "trials cannot be compared with new ones; name another folder, or remove this one"
-        )
     for pattern in _TRIAL_FILES:
         for old in folder.glob(pattern):
             shutil.rmtree(old) if old.is_dir() else old.unlink()
     path.write_text(text, encoding="utf-8")
+
+
+def require_claimable(folder: Path, identity: Mapping[str, object]) -> None:
+    """Makes sure that a folder is that of a search, or can become it; args as `claim_folder`'s.
+
+    Raises:
+      CommandError: the folder holds another search, or other files.
+    """
+    if not (folder / _IDENTITY_FILE).exists():
+        _require_empty(folder)
+        return
+    changed = _changed(folder, identity)
+    if changed:
+        raise CommandError(
+            f"{folder} holds a study about something else (changed: {', '.join(changed)}), whose "
+            "trials cannot be compared with new ones; name another folder, or remove this one"
+        )
+
+
+def _identity_text(identity: Mapping[str, object]) -> str:
+    return json.dumps(identity, indent=1, sort_keys=True, default=str)
+
+
+def _changed(folder: Path, identity: Mapping[str, object]) -> list[str]:
+    before = json.loads((folder / _IDENTITY_FILE).read_text(encoding="utf-8"))
+    now = json.loads(_identity_text(identity))
+    return [name for name in now if before.get(name) != now[name]]
 
 
 def _require_empty(folder: Path) -> None:

@@ -83,24 +83,40 @@ def add_train(subparsers: Subparsers) -> None:
     parser.set_defaults(run=_train)
 
 
-def _dry_run(scenario: Scenario) -> Mapping[str, object]:
+def _dry_run(scenario: Scenario, force: bool) -> Mapping[str, object]:
     """Says what would be trained; writes nothing.
 
+    Args:
+      scenario: what would be trained.
+      force: whether a finished run with other settings would be replaced.
+
     Raises:
-      ConfigurationError: the data is not what the scenario names; likewise DamagedRecords.
+      ConfigurationError: the data is not what the scenario names, or there are no such devices.
+      CommandError: there are no examples, the folder holds something else than a run, or a file is
+        damaged.
     """
     from preprocessing.records.layout import WorkDirectory
+    from trainer.distribution import require_devices
+    from trainer.distribution.cluster import cluster_of
     from trainer.evaluation.runs import kind_of
+    from trainer.examples import no_examples, require_kind
     from trainer.run_identity import default_run_folder, require_no_other_run
     from trainer.tables import require_named_inputs
 
-    require_named_inputs(scenario)
-    folder = default_run_folder(scenario)
-    folder.require_replaceable()
-    require_no_other_run(folder, scenario)
-    manifest = WorkDirectory(scenario.work_dir).examples.read_manifest()
-    samples = manifest["counts"]["examples"].get(kind_of(scenario), {}).get("train", 0)
     training = scenario.training
+    cluster = cluster_of(training)
+    folder = default_run_folder(scenario)
+    if (cluster is None or cluster.is_chief) and not force:
+        require_no_other_run(folder, scenario)
+    folder.require_replaceable()
+    require_named_inputs(scenario)
+    require_devices(training)
+    kind = kind_of(scenario)
+    require_kind(scenario, kind)
+    manifest = WorkDirectory(scenario.work_dir).examples.read_manifest()
+    samples = manifest["counts"]["examples"].get(kind, {}).get("train", 0)
+    if not samples:
+        raise no_examples(scenario, "train", kind)
     steps = math.ceil(samples / training.batch_size)
     state = "finished" if folder.is_complete else "new"
     if folder.unfinished.exists():
@@ -140,7 +156,7 @@ def _train(arguments: argparse.Namespace) -> Mapping[str, object]:
     from trainer.training_loop import still_rises, undertrained_text
 
     if arguments.dry_run:
-        return _dry_run(scenario)
+        return _dry_run(scenario, arguments.force)
     cluster = cluster_of(scenario.training)
     say(prepare_devices())
     if not scenario.knowledge.answers:
@@ -241,14 +257,16 @@ def _tune(arguments: argparse.Namespace) -> Mapping[str, object]:
 
     from configs.files import alone_in, require_folder_name
     from configs.loading import ConfigurationError, load_scenario
+    from trainer.distribution import require_devices
     from trainer.distribution.base import prepare_devices
     from trainer.distribution.cluster import require_one_process
-    from trainer.examples import ExampleStore
+    from trainer.evaluation.runs import kind_of
+    from trainer.examples import ExampleStore, require_kind
     from trainer.experiments.trainers import Job, LocalTrainer
     from trainer.run_identity import default_run_folder
     from trainer.tables import require_named_inputs
     from trainer.tracking import tracking_of
-    from trainer.tuning import STUDY_FILE, Study
+    from trainer.tuning import STUDY_FILE, Study, require_claimable, study_identity
     from trainer.tuning_results import write_results
     from trainer.tuning_space import check_space, require_space_has_effect, split_space
 
@@ -272,11 +290,16 @@ def _tune(arguments: argparse.Namespace) -> Mapping[str, object]:
     )
     require_space_has_effect(scenario, space)
     require_named_inputs(scenario)
+    if not space.keys() & {"training.devices", "training.batch_size"}:
+        require_devices(scenario.training)
+    if "model.backbone" not in space:
+        require_kind(scenario, kind_of(scenario))
     named = default_run_folder(scenario.model_copy(update={"run_dir": None})).path.name
     folder = Path(arguments.out or Path(scenario.work_dir) / "tuning" / named)
     require_folder_name("--out", folder)
     seed = tuning.seed if arguments.seed is None else arguments.seed
     if arguments.dry_run:
+        require_claimable(folder, study_identity(scenario, space, seed))
         state = "goes on with" if (folder / STUDY_FILE).exists() else "would begin"
         say(f"{state} {folder}: {trials} trials over {', '.join(space)}, seed {seed}")
         return {

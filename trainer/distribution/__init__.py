@@ -13,7 +13,7 @@ from trainer.distribution.processes import multi_worker, parameter_servers
 from trainer.model_kinds import UntrainableError
 from trainer.training_input import Worker
 
-__all__ = ["LOSSES", "LOST_PROCESS", "Distribution", "distribution_of"]
+__all__ = ["LOSSES", "LOST_PROCESS", "Distribution", "distribution_of", "require_devices"]
 
 
 def distribution_of(training: Training) -> Distribution:
@@ -24,13 +24,26 @@ def distribution_of(training: Training) -> Distribution:
       trainer.model_kinds.UntrainableError: a batch has fewer samples than there are devices.
     """
     distribution = _connected(training)
-    devices = distribution.worker.replicas
+    _require_large_batches(training, distribution.worker.replicas)
+    return distribution
+
+
+def require_devices(training: Training) -> None:
+    """Makes sure of what a distribution needs, as far as is known before devices are taken.
+
+    Raises:
+      As `distribution_of`.
+    """
+    if cluster_of(training) is None and training.distribution == "mirrored":
+        _require_large_batches(training, len(mirrored_devices(training.devices)))
+
+
+def _require_large_batches(training: Training, devices: int) -> None:
     if training.batch_size < devices:
         raise UntrainableError(
             f"training.batch_size: {training.batch_size} samples cannot be dealt to {devices} "
             f"devices; set it to {devices} or more"
         )
-    return distribution
 
 
 def _connected(training: Training) -> Distribution:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import write_records
@@ -123,3 +124,49 @@ def test_a_dry_run_says_what_would_be_trained(refused, json_result, tmp_path: Pa
     assert not list(tmp_path.iterdir())
     errors = refused(2, "--dry-run", "split.seed=5", f"run_dir={tmp_path}/run")
     assert "split.seed: 5 is asked for" in errors
+
+
+def test_a_dry_run_replaces_by_force_what_the_training_would(run, refused, tmp_path: Path) -> None:
+    there = {"run_dir": str(tmp_path / "run"), "model__adapter": "none"}
+    write_run(tiny_scenario(**there))
+    words = ("model.adapter=none", "training.seed=7", f"run_dir={tmp_path}/run", "--dry-run")
+    assert "--force" in refused(2, *words)
+    assert run(*arguments(*words, "--force"))[0] == 0
+
+
+@pytest.mark.parametrize("further", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("model.backbone=prm", "data.examples: re-rankers"),
+        ("training.distribution=mirrored", "TensorFlow sees no GPU"),
+        ("training.distribution=multi_worker", "TF_CONFIG is not set"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_training_does(
+    refused,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    reason: str,
+    further: list[str],
+) -> None:
+    physical = tf.config.list_physical_devices
+    monkeypatch.setattr(
+        tf.config,
+        "list_physical_devices",
+        lambda kind=None: [] if kind == "GPU" else physical(kind),
+    )
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    words = ("model.adapter=none", f"run_dir={tmp_path}/run", setting)
+    assert reason in refused(2, *words, *further)
+
+
+def test_a_dry_run_refuses_a_part_without_examples(refused, tmp_path: Path) -> None:
+    work_dir = copied_scenario(tmp_path).work_dir
+    manifest = WorkDirectory(work_dir).examples.manifest
+    contents = json.loads(manifest.read_text())
+    contents["counts"]["examples"]["ctr"]["train"] = 0
+    manifest.write_text(json.dumps(contents))
+    words = ("model.adapter=none", f"work_dir={work_dir}", "--dry-run")
+    assert "part 'train' in" in refused(1, *words)

@@ -75,8 +75,9 @@ def test_another_search_does_not_mix_with_the_first(
     MadeUpTraining().use(monkeypatch)
     words = arguments("--trials", "1", "--out", str(tmp_path), RATE)
     json_result(*words)
-    code, _, told = run(*words, "--seed", "7")
-    assert code == 1 and "(changed: seed)" in told
+    for further in ([], ["--dry-run"]):
+        code, _, told = run(*words, "--seed", "7", *further)
+        assert code == 1 and "(changed: seed)" in told
 
 
 def test_an_error_of_a_run_ends_the_search_which_can_go_on(
@@ -122,6 +123,7 @@ def test_data_that_do_not_fit_cost_no_trial(
         (["--trials", "2", "run_dir=choice:a,b"], "every trial has its own"),
         (["--trials", "2", RATE, "data.interactions.path=a.csv"], "'a.csv' is asked for, but"),
         (["--trials", "2", RATE, "training.distribution=multi_worker"], "a search trains each"),
+        (["--trials", "2", RATE, "model.backbone=prm", "--dry-run"], "data.examples: re-rankers"),
         (["--trials", "2", "training.distribution=choice:none,mirrored"], "where a training runs"),
     ],
 )
