@@ -285,6 +285,19 @@ def learning_rate(
 _EPSILON = 1e-8
 
 
+def require_steps_after_warmup(training: Training, total_steps: int) -> None:
+    """Makes sure that a training goes on after its warm-up.
+
+    Raises:
+      trainer.model_kinds.UntrainableError: it does not.
+    """
+    if training.warmup_steps >= total_steps:
+        raise UntrainableError(
+            f"training.warmup_steps ({training.warmup_steps:,}) must be less than the steps of the "
+            f"training ({total_steps:,}); set it lower, or training.epochs higher"
+        )
+
+
 def build_optimizer(
     training: Training, model: tf.keras.Model, total_steps: int
 ) -> tf.keras.optimizers.Optimizer:
@@ -302,11 +315,7 @@ def build_optimizer(
     Raises:
       trainer.model_kinds.UntrainableError: there are no steps left after warm-up.
     """
-    if training.warmup_steps >= total_steps:
-        raise UntrainableError(
-            f"training.warmup_steps ({training.warmup_steps:,}) must be less than the steps of the "
-            f"training ({total_steps:,}); set it lower, or training.epochs higher"
-        )
+    require_steps_after_warmup(training, total_steps)
     optimizer = _optimizer(training.optimizer, training.learning_rate, training, total_steps)
     embedding_optimizer = None
     if training.embedding_optimizer != "same" or training.embedding_learning_rate is not None:

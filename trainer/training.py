@@ -285,16 +285,24 @@ def _watched(
             watcher.close()
 
 
-def _require_trainable(
-    scenario: Scenario, model: AnyModel, examples: TrainingExamples, validation: PreparedExamples
-) -> None:
-    kind = MODEL_KINDS[model.kind]
-    if not kind.has_selection and scenario.training.selection != "auto":
+def require_selection(scenario: Scenario, kind: str) -> None:
+    """Makes sure that the best epoch of a model of this kind can be chosen as is asked for.
+
+    Raises:
+      trainer.model_kinds.UntrainableError: it cannot.
+    """
+    if not MODEL_KINDS[kind].has_selection and scenario.training.selection != "auto":
         raise UntrainableError(
             f"training.selection: '{scenario.training.selection}' is for ranking models; "
             f"'{scenario.model.backbone}' is selected by its own metric, which 'auto' names"
         )
-    if not kind.has_labels:
+
+
+def _require_trainable(
+    scenario: Scenario, model: AnyModel, examples: TrainingExamples, validation: PreparedExamples
+) -> None:
+    require_selection(scenario, model.kind)
+    if not MODEL_KINDS[model.kind].has_labels:
         return
     parts = {"train": examples.sample()} if examples.is_whole else {}
     parts["validation"] = validation

@@ -100,8 +100,10 @@ def _dry_run(scenario: Scenario, force: bool) -> Mapping[str, object]:
     from trainer.distribution.cluster import cluster_of
     from trainer.evaluation.runs import kind_of
     from trainer.examples import no_examples, require_kind
+    from trainer.optimizers import require_steps_after_warmup
     from trainer.run_identity import default_run_folder, require_no_other_run
     from trainer.tables import require_named_inputs
+    from trainer.training import require_selection
 
     training = scenario.training
     cluster = cluster_of(training)
@@ -117,7 +119,9 @@ def _dry_run(scenario: Scenario, force: bool) -> Mapping[str, object]:
     samples = manifest["counts"]["examples"].get(kind, {}).get("train", 0)
     if not samples:
         raise no_examples(scenario, "train", kind)
+    require_selection(scenario, kind)
     steps = math.ceil(samples / training.batch_size)
+    require_steps_after_warmup(training, steps * training.epochs)
     state = "finished" if folder.is_complete else "new"
     if folder.unfinished.exists():
         state = "interrupted"

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from configs.loading import save_scenario
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import write_records
 from tests.runs import write_run
-from tests.scenarios import copied_scenario, tiny_config, tiny_scenario
+from tests.scenarios import copied_scenario, rich_scenario, tiny_config, tiny_scenario
 
 
 def arguments(*more: str) -> list[str]:
@@ -139,6 +140,7 @@ def test_a_dry_run_replaces_by_force_what_the_training_would(run, refused, tmp_p
     ("setting", "reason"),
     [
         ("model.backbone=prm", "data.examples: re-rankers"),
+        ("training.warmup_steps=100000", "training.warmup_steps (100,000) must be less than"),
         ("training.distribution=mirrored", "TensorFlow sees no GPU"),
         ("training.distribution=multi_worker", "TF_CONFIG is not set"),
     ],
@@ -170,3 +172,12 @@ def test_a_dry_run_refuses_a_part_without_examples(refused, tmp_path: Path) -> N
     manifest.write_text(json.dumps(contents))
     words = ("model.adapter=none", f"work_dir={work_dir}", "--dry-run")
     assert "part 'train' in" in refused(1, *words)
+
+
+def test_a_dry_run_refuses_the_selection_of_another_kind(run, tmp_path: Path) -> None:
+    config = tmp_path / "rich.yaml"
+    save_scenario(rich_scenario(model__backbone="prm", run_dir=f"{tmp_path}/run"), config)
+    words = ("train", "--config", str(config), "--dry-run")
+    assert run(*words)[0] == 0
+    code, _, told = run(*words, "training.selection=auc")
+    assert code == 2 and "training.selection: 'auc' is for ranking models" in told
