@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -31,7 +32,7 @@ from serving.publishing import (
     written_by_tensorflow,
 )
 from serving.refresh.parts import RefreshParts
-from serving.refresh.version import RefreshFolder
+from serving.refresh.version import RefreshFolder, forgotten_in
 from serving.serving_module import ServingModule, serving_module
 from trainer.run_folder import RunFolder
 
@@ -187,13 +188,14 @@ def _write_version(
         performance = measure(scenario, model, options.card_part, options.card_rows)
     kind = model.kind
     refresh_parts = RefreshParts.of(model, scenario, serving.id_type)
+    forgotten = refresh_parts.forgotten.joined(forgotten_in(path.parent))
     module = _module(model, serving)
     signatures = module.signatures()
     tables = sum(int(tf.size(variable)) * variable.dtype.size for variable in module.variables)
     warn_of_little_space(path, tables, "the export")
     with written_by_tensorflow(path):
         tf.saved_model.save(module, str(path), signatures=signatures)
-    refresh_parts.write(path)
+    replace(refresh_parts, forgotten=forgotten).write(path)
     _set_method_names(path, {*signatures} & {*_METHODS})
     warmed = {
         name: signatures[name].structured_input_signature[1] for name in module.warmed_signatures

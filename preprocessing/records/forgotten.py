@@ -20,6 +20,7 @@ FORGOTTEN_FILE = "forgotten.json"
 _VERSION = 1
 _CHECKSUM = "sha256"
 """Files of older versions do not have it."""
+_OTHERS = "under_other_salts"
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,13 @@ class Forgotten:
       salt: hexadecimal; empty where nothing was forgotten.
       users: hashes of user ids.
       items: hashes of item ids.
+      others: hashes under other salts, each salt once; a work directory has none.
     """
 
     salt: str = ""
     users: frozenset[str] = frozenset()
     items: frozenset[str] = frozenset()
+    others: tuple[Forgotten, ...] = ()
 
     @classmethod
     def of(cls, work_dir: str | Path) -> Forgotten:
@@ -54,7 +57,11 @@ class Forgotten:
                 raise ValueError(f"version {contents['version']}")
             salt = str(contents["salt"])
             bytes.fromhex(salt)
-            read = cls(salt, frozenset(contents["users"]), frozenset(contents["items"]))
+            others = tuple(
+                cls(str(each["salt"]), frozenset(each["users"]), frozenset(each["items"]))
+                for each in contents.get(_OTHERS, ())
+            )
+            read = cls(salt, frozenset(contents["users"]), frozenset(contents["items"]), others)
             if contents.get(_CHECKSUM, read._checksum) != read._checksum:
                 raise ValueError("its checksum is wrong")
             return read
@@ -70,19 +77,28 @@ class Forgotten:
             ) from error
 
     def __bool__(self) -> bool:
-        return bool(self.users or self.items)
+        return bool(self.users or self.items or self.others)
 
     @property
     def digest(self) -> str | None:
         """What manifests of steps that obeyed this hold; None where nothing was forgotten."""
         if not self:
             return None
-        return _sha256(*sorted(self.users), "", *sorted(self.items))
+        return _sha256(*self._hashes())
 
     @property
     def _checksum(self) -> str:
         """Checksum of salt and hashes: one wrong digit of the salt would let everybody back."""
-        return _sha256(self.salt, "", *sorted(self.users), "", *sorted(self.items))
+        salts = [each.salt for each in self.by_salt()]
+        return _sha256(*salts, "", *self._hashes())
+
+    def _hashes(self) -> list[str]:
+        listed = [[*sorted(each.users), "", *sorted(each.items)] for each in self.by_salt()]
+        return sum(listed[1:], listed[0])
+
+    def by_salt(self) -> list[Forgotten]:
+        """One for each salt, this one's own first."""
+        return [replace(self, others=()), *self.others]
 
     def hash_of(self, entity: str, entity_id: str) -> str:
         """The hash of an id, hexadecimal.
@@ -97,7 +113,9 @@ class Forgotten:
     def has(self, entity: str, entity_id: str) -> bool:
         """Whether an id was forgotten."""
         hashes = self.users if entity == "user" else self.items
-        return bool(hashes) and self.hash_of(entity, entity_id) in hashes
+        if hashes and self.hash_of(entity, entity_id) in hashes:
+            return True
+        return any(each.has(entity, entity_id) for each in self.others)
 
     def among(self, entity: str, ids: Sequence[str | None]) -> list[bool]:
         """[ids] which of some distinct ids were forgotten."""
@@ -112,13 +130,30 @@ class Forgotten:
             items=self.items | {salted.hash_of("item", item) for item in items},
         )
 
+    def joined(self, other: Forgotten) -> Forgotten:
+        """A copy that also knows whom another one knows; it has this one's salt if there is one."""
+        joined: dict[str, Forgotten] = {}
+        for each in (*self.by_salt(), *other.by_salt()):
+            if each.salt:
+                known = joined.get(each.salt, Forgotten(each.salt))
+                joined[each.salt] = replace(
+                    known, users=known.users | each.users, items=known.items | each.items
+                )
+        first, *others = joined.values() or [self]
+        return replace(first, others=tuple(others))
+
     def write(self, work_dir: str | Path) -> None:
         """Writes the file of a work directory; it appears complete or not at all."""
+        others = [
+            {"salt": each.salt, "users": sorted(each.users), "items": sorted(each.items)}
+            for each in self.others
+        ]
         contents = {
             "version": _VERSION,
             "salt": self.salt,
             "users": sorted(self.users),
             "items": sorted(self.items),
+            **({_OTHERS: others} if others else {}),
             _CHECKSUM: self._checksum,
         }
         for leftover in Path(work_dir).glob(f"{FORGOTTEN_FILE}.*.partial"):

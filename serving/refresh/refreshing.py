@@ -8,7 +8,7 @@ import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ from serving.refresh.incoming import (
 )
 from serving.refresh.knowledge import VersionKnowledge
 from serving.refresh.stored_results import NextResults, next_results
-from serving.refresh.version import VARIABLES, RefreshFolder, write_source_table
+from serving.refresh.version import VARIABLES, RefreshFolder, forgotten_in, write_source_table
 
 _REFRESHED = "refreshed"
 
@@ -296,14 +296,10 @@ def _refresh(request: RefreshRequest) -> dict[str, Any]:
         if number > version.number
     }
     forgotten_before = Forgotten.of(RefreshFolder(version.folder).path)
-    if not forgotten_before.salt:
-        # So that hashes of the versions can be compared.
-        salt = next((each.salt for each in reversed(later.values()) if each), "")
-        forgotten_before = replace(forgotten_before, salt=salt)
-    tombstones = forgotten_before.with_ids(
+    _require_still_forgotten(request, version.number, later, forgotten_before)
+    tombstones = forgotten_before.joined(forgotten_in(request.base)).with_ids(
         request.forget.get("user", ()), request.forget.get("item", ())
     )
-    _require_still_forgotten(request, version.number, later, tombstones)
     records = _read(request, knowledge, version, tombstones)
     coverage = _coverage(knowledge)
     started = time.monotonic()
@@ -338,7 +334,7 @@ def _refresh(request: RefreshRequest) -> dict[str, Any]:
     asked = sum(len(set(ids)) for ids in request.forget.values())
     result["unknown_to_forget"] = asked - sum(map(len, forgotten.rows.values()))
     written_from = time.monotonic()
-    is_new = tombstones.digest != forgotten_before.digest
+    is_new = asked > 0 and tombstones.digest != forgotten_before.digest
     if (changes or forgotten or is_new) and not request.dry_run:
         known_links = {source: extended.links for source, extended in links.items()}
         if forgotten:
@@ -358,15 +354,14 @@ def _refresh(request: RefreshRequest) -> dict[str, Any]:
 
 
 def _require_still_forgotten(
-    request: RefreshRequest, base: int, later: Mapping[int, Forgotten], tombstones: Forgotten
+    request: RefreshRequest, base: int, later: Mapping[int, Forgotten], before: Forgotten
 ) -> None:
     """What goes on from an older version does not know again whom a later one forgot."""
-    for number, forgotten in later.items():
-        again = tombstones
-        if forgotten.salt != tombstones.salt:
-            again = replace(forgotten, users=frozenset(), items=frozenset()).with_ids(
-                request.forget.get("user", ()), request.forget.get("item", ())
-            )
+    asked = request.forget.get("user", ()), request.forget.get("item", ())
+    known = {each.salt: each for each in before.by_salt()}
+    parts = [(number, part) for number, each in later.items() for part in each.by_salt()]
+    for number, forgotten in parts:
+        again = known.get(forgotten.salt, Forgotten(forgotten.salt)).with_ids(*asked)
         users, items = forgotten.users - again.users, forgotten.items - again.items
         if users or items:
             raise CommandError(

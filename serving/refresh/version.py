@@ -22,7 +22,9 @@ from configs.serving import IdType
 from models.match import KnowledgeMatch, MatchMethod
 from models.match.tables import Reduction, widened
 from models.prior import PriorPrediction
+from preprocessing.records.forgotten import Forgotten
 from serving.id_index import UNKNOWN_ROW, WINDOW, IndexContents, id_hashes
+from serving.publishing import version_folders
 
 FORMAT_VERSION: Final = 1
 ASSETS = "assets.extra"
@@ -60,6 +62,18 @@ class RefreshFolder:
     def encoder(self, source: str) -> Path:
         """Folder of an encoder that was fitted on a source."""
         return self.source(source) / "encoder"
+
+
+def forgotten_in(base: Path) -> Forgotten:
+    """Whom any version of a base path has forgotten: no further version may know them again.
+
+    Raises:
+      preprocessing.records.contract.DamagedRecords: a version's list is damaged.
+    """
+    forgotten = Forgotten()
+    for folder in version_folders(base).values():
+        forgotten = forgotten.joined(Forgotten.of(RefreshFolder(folder).path))
+    return forgotten
 
 
 Origin = Literal["answers", "links", "vectors", "metadata", "random", "collaborative"]

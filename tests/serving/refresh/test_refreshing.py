@@ -21,7 +21,9 @@ from preprocessing.answers.record import Location
 from preprocessing.encode import encode
 from preprocessing.links.known_links import read_known_links
 from preprocessing.links.linking import NamesOfAnswers
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.knowledge import read_knowledge
+from serving.export import export_run
 from serving.export_manifest import (
     FORMAT_VERSION,
     MANIFEST,
@@ -29,6 +31,7 @@ from serving.export_manifest import (
 )
 from serving.id_index import id_hashes
 from serving.model_card.card import CARD_JSON, CARD_MARKDOWN
+from serving.options import ExportOptions
 from serving.proof.proving import Loader
 from serving.proof.result import c_api_loader, session_loader
 from serving.proof.servers import server_loader
@@ -222,6 +225,22 @@ def test_an_older_version_does_not_bring_back_who_was_forgotten(base: Path) -> N
     with pytest.raises(CommandError, match="version 3 has forgotten 1 users and 0 items"):
         refreshed(base, version=2)
     assert refreshed(base, version=2, forget={"user": ["u2"]})["version"] == 5
+
+
+def test_who_was_forgotten_stays_so_through_an_export_between_refreshes(base: Path) -> None:
+    refresh(RefreshRequest(base, forget={"user": [NEW_USER]}))
+    export_run(original()[0].folder.path, base, ExportOptions(proof="none", card_part="none"))
+    carried = Forgotten.of(RefreshFolder(base / "3").path)
+    assert carried == Forgotten.of(RefreshFolder(base / "2").path)
+    # The version of another work directory has a salt of its own.
+    Forgotten().with_ids([], [NEW_ITEM]).write(RefreshFolder(base / "2").path)
+    result = refreshed(base)
+    assert result["version"] == 4 and result["answers"]["rejected_by_reason"]["forgotten"] == 2
+    assert (result["new_users"], result["new_items"]) == (0, 0)
+    shutil.rmtree(base / "2")
+    forgotten = Forgotten.of(RefreshFolder(base / "4").path)
+    assert forgotten.has("user", NEW_USER) and forgotten.has("item", NEW_ITEM)
+    assert refreshed(base)["answers"]["rejected_by_reason"]["forgotten"] == 2
 
 
 def test_a_forgotten_member_of_a_group_with_a_new_answer_leaves_no_row(base: Path) -> None:
