@@ -35,6 +35,7 @@ from preprocessing.records.contract import (
     TIMESTAMP,
     USER_ID,
 )
+from preprocessing.records.forgotten import NOTHING_FORGOTTEN, Forgotten
 from preprocessing.records.item_tables import read_item_attributes, read_vocabulary
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import SETTINGS, WorkDirectory
@@ -42,7 +43,7 @@ from preprocessing.records.leak_rule import LeakRule, leak_rules
 from preprocessing.records.parsing import example_dataset
 from serving.options import DEFAULT_CARD_ROWS
 from serving.proof.result import Proof, finite
-from serving.refresh.version import made_from
+from serving.refresh.version import RefreshFolder, made_from
 from trainer.evaluation import reports
 from trainer.evaluation.part_metrics import PartMetrics
 from trainer.evaluation.runs import evaluate_scores_of, run_scores
@@ -497,7 +498,8 @@ def write_model_card(
     Returns:
       The Markdown file.
     """
-    card = model_card(run, scenario, performance, number_format, proof)
+    forgotten = Forgotten.of(RefreshFolder(version_folder).path)
+    card = model_card(run, scenario, performance, number_format, proof, forgotten)
     path = version_folder / CARD_MARKDOWN
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(card, indent=2, allow_nan=False) + "\n"
@@ -512,6 +514,7 @@ def model_card(
     performance: Performance,
     number_format: str,
     proof: Proof | None,
+    forgotten: Forgotten = NOTHING_FORGOTTEN,
 ) -> dict[str, Any]:
     """The card as JSON values; None where something is not known.
 
@@ -521,6 +524,7 @@ def model_card(
       performance: what was measured (`serving.model_card.card.measure`).
       number_format: of the stored vectors.
       proof: None where none was asked for.
+      forgotten: whose hashes the version has.
 
     Raises:
       preprocessing.records.contract.DamagedRecords: a file of the work directory is damaged.
@@ -558,7 +562,7 @@ def model_card(
         },
         "number_format": number_format,
         "proof": None if proof is None else proof.to_json(),
-        "privacy": privacy(scenario, kind, knowledge),
+        "privacy": privacy(scenario, kind, knowledge, forgotten),
     }
     return finite(card)
 
@@ -614,14 +618,21 @@ def _judged_on(scenario: Scenario, kind: str) -> str:
     )
 
 
-def privacy(scenario: Scenario, kind: str, knowledge: Mapping[str, Any]) -> list[str]:
+def privacy(
+    scenario: Scenario,
+    kind: str,
+    knowledge: Mapping[str, Any],
+    forgotten: Forgotten = NOTHING_FORGOTTEN,
+) -> list[str]:
     """What the export holds about people.
 
     Args:
       scenario: the run's.
       kind: of the model.
       knowledge: `knowledge_facts`.
+      forgotten: whose hashes the version has.
     """
+    linked = [name for name, facts in knowledge.items() if facts["made_from"] == "links"]
     sentences = [
         "The SavedModel holds the raw ids of all items, which a search answers with."
         if kind == RETRIEVAL
@@ -629,9 +640,14 @@ def privacy(scenario: Scenario, kind: str, knowledge: Mapping[str, Any]) -> list
         "whoever has the ids can compute again.",
         "Beside them are the items' attributes and statistics of their ratings, as counts and "
         "means over users.",
-        "It holds no interaction of anybody, no titles, no prompts and no answer; the warm-up "
-        "requests have empty ids.",
+        f"It holds no interaction of anybody, {'' if linked else 'no titles, '}no prompts and no "
+        "answer; the warm-up requests have empty ids.",
     ]
+    if linked:
+        sentences.append(
+            f"Of the sources of links ({', '.join(linked)}) assets.extra/refresh/ holds the raw "
+            "ids and titles of items and the names that an LLM's answers gave."
+        )
     users = [name for name, facts in knowledge.items() if facts["entity"] == "user"]
     if users:
         sentences += [
@@ -640,11 +656,14 @@ def privacy(scenario: Scenario, kind: str, knowledge: Mapping[str, Any]) -> list
             "user or the user's group. Whoever has a user's id can compute the hash again and look "
             "the vectors up. They are data about persons: who may read the folder, and for how "
             "long it is kept, is to be decided as for the log itself.",
-            "To take a user out, remove the answer, run 'python -m preprocessing encode' and "
-            "export a newly trained run; a version folder cannot be edited.",
+            "'python -m serving refresh --forget-user' writes a next version in which a user is "
+            "unknown, and 'python -m preprocessing forget' takes the user out of the data; older "
+            "versions are to be deleted.",
         ]
-    else:
+    elif not forgotten:
         sentences.append("It holds no user ids, neither raw nor hashed.")
+    if forgotten:
+        sentences.append(of_forgotten_ids(forgotten))
     if knowledge:
         sentences.append(
             f"assets.extra/refresh/ says of every item{' and of these users' if users else ''} "
@@ -669,6 +688,18 @@ def privacy(scenario: Scenario, kind: str, knowledge: Mapping[str, Any]) -> list
             "show differences between groups."
         )
     return sentences
+
+
+def of_forgotten_ids(forgotten: Forgotten) -> str:
+    """What a version holds of those whom it forgot."""
+    users, items = (
+        sum(len(getattr(each, name)) for each in forgotten.by_salt()) for name in ("users", "items")
+    )
+    return (
+        f"assets.extra/refresh/forgotten.json has hashes of forgotten ids (users: {users:,}, "
+        f"items: {items:,}), salted, and the salt with them: whoever has the file and an id can "
+        "tell whether it was forgotten."
+    )
 
 
 _FURTHER_METRICS = ("calibration_error", "mean_score", "base_rate", "mrr")

@@ -35,7 +35,7 @@ from serving.export_manifest import (
     verify_manifest,
     write_document,
 )
-from serving.model_card.card import CARD_JSON, CARD_MARKDOWN
+from serving.model_card.card import CARD_JSON, CARD_MARKDOWN, of_forgotten_ids
 from serving.options import require_base_path
 from serving.publishing import NextVersion, next_version, version_folders
 from serving.refresh.incoming import (
@@ -91,6 +91,9 @@ def note_on_card(version_folder: Path, noted: Mapping[str, Any]) -> None:
         if not any(after.values()):
             continue
         lines += [f"| {entity}: {kind} | {before[kind]:,} | {after[kind]:,} |" for kind in before]
+    forgotten = Forgotten.of(RefreshFolder(version_folder).path)
+    if forgotten:
+        lines += ["", f"Whatever is said above, {of_forgotten_ids(forgotten)}"]
     with card.open("a", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
 

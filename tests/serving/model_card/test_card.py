@@ -12,6 +12,7 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from preprocessing.records.contract import REQUEST_FEATURES
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.leak_rule import LeakRule
 from preprocessing.records.parsing import example_dataset
@@ -239,9 +240,9 @@ def test_sampled_items_are_named_and_nobody_is_said_to_have_seen_them() -> None:
 def test_user_ids_are_spoken_of_where_the_export_has_them() -> None:
     tfidf, others = {"kind": "tfidf"}, {"kind": "minilm"}
     knowledge = {
-        "item": {"entity": "item", "encoder": tfidf},
-        "user": {"entity": "user", "encoder": others},
-        "user_liked": {"entity": "user", "encoder": None},
+        "item": {"entity": "item", "encoder": tfidf, "made_from": "answers"},
+        "user": {"entity": "user", "encoder": others, "made_from": "answers"},
+        "user_liked": {"entity": "user", "encoder": None, "made_from": "vectors"},
     }
     without = " ".join(privacy(tiny_scenario(), "ctr", {}))
     having = " ".join(privacy(tiny_scenario(), "ctr", knowledge))
@@ -253,6 +254,20 @@ def test_user_ids_are_spoken_of_where_the_export_has_them() -> None:
     assert "terms of the TF-IDF encoder (item)" in having
     retrieval_text = " ".join(privacy(tiny_scenario(), "retrieval", {}))
     assert "holds the raw ids of all items" in retrieval_text
+
+
+def test_links_and_forgotten_ids_are_spoken_of_where_the_export_has_them() -> None:
+    links = {"films": {"entity": "item", "encoder": None, "made_from": "links"}}
+    linked = " ".join(privacy(tiny_scenario(), "ctr", links))
+    assert "(films) assets.extra/refresh/ holds the raw ids and titles of items and" in linked
+    assert "no titles" not in linked
+    assert "no titles" in " ".join(privacy(tiny_scenario(), "ctr", {}))
+    users = {"user": {"entity": "user", "encoder": None, "made_from": "vectors"}}
+    assert "--forget-user" in " ".join(privacy(tiny_scenario(), "ctr", users))
+    forgotten = Forgotten().with_ids(["u1", "u2"], ["7"]).joined(Forgotten().with_ids(["u3"], []))
+    having = " ".join(privacy(tiny_scenario(), "ctr", {}, forgotten))
+    assert "forgotten.json has hashes of forgotten ids (users: 3, items: 1)" in having
+    assert "no user ids" not in having
 
 
 def test_profiles_are_spoken_of_where_the_model_reads_them() -> None:

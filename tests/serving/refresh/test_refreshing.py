@@ -596,6 +596,17 @@ def test_the_next_version_is_a_copy_with_other_variables(version_base: Path) -> 
     assert json.loads((path / CARD_JSON).read_text(encoding="utf-8"))["refreshed"] == [noted]
 
 
+def test_the_card_says_that_the_version_has_hashes_of_the_forgotten(version_base: Path) -> None:
+    def write_changes(folder: Path) -> None:
+        write_variables(folder)
+        RefreshFolder(folder).path.mkdir()
+        Forgotten().with_ids(["u1"], []).write(RefreshFolder(folder).path)
+
+    written = BaseVersion.find(version_base).write_next(write_changes, _REPORT, {})
+    card = (written.path / CARD_MARKDOWN).read_text(encoding="utf-8")
+    assert "forgotten.json has hashes of forgotten ids (users: 1, items: 0)" in card
+
+
 def test_what_goes_wrong_leaves_no_version(version_base: Path) -> None:
     def fail(folder: Path) -> None:
         write_variables(folder)
