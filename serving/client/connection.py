@@ -28,6 +28,11 @@ class Tls:
         if (self.client_certificate is None) != (self.client_key is None):
             raise ValueError("client_certificate and client_key are needed together")
 
+    def with_absolute_paths(self) -> Tls:
+        """The same files, named so that a process in another folder finds them."""
+        paths = dataclasses.asdict(self).items()
+        return Tls(**{name: path and Path(path).absolute() for name, path in paths})
+
     def credentials(self) -> grpc.ChannelCredentials:
         """The files' contents, for a gRPC channel.
 

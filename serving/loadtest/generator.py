@@ -331,6 +331,9 @@ def run_load(plan: LoadPlan) -> Sequence[Calls]:
     Raises:
       CommandError: the process failed.
     """
+    if plan.tls is not None:
+        # The process works in another folder.
+        plan = dataclasses.replace(plan, tls=plan.tls.with_absolute_paths())
     done = subprocess.run(
         [sys.executable, "-c", f"from {__name__} import main; main()"],
         cwd=_ROOT,

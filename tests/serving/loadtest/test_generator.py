@@ -244,7 +244,8 @@ def test_an_encrypted_connection_shows_the_certificates(
 ) -> None:
     monkeypatch.setattr(generator, "_CONNECT_SECONDS", 0.1)
     write_certificates(tmp_path)
-    tls = Tls(tmp_path / "authority.pem", tmp_path / "client.pem", tmp_path / "client.key")
+    monkeypatch.chdir(tmp_path)
+    tls = Tls("authority.pem", Path("client.pem"), tmp_path / "client.key")
     with serving(Stalling(), server_credentials(tmp_path)) as target:
         plain = plan_of(target, np.zeros(3))
         (trusted,) = run_load(dataclasses.replace(plain, tls=tls))
