@@ -277,17 +277,42 @@ def refresh(request: RefreshRequest) -> dict[str, Any]:
       have answers of their own; `dead_letters`, their file, or None; `seconds`: `encode`, `write`.
 
     Raises:
-      ConfigurationError: there is no such version, file or source.
+      ConfigurationError: there is no such version, file or source, or rejected records would go to
+        a folder or into a file that is read.
       CommandError: another export or refresh writes to the base path, the version lacks what a
         refresh needs or is damaged, a file cannot be read, the encoder cannot work, or every record
         was rejected.
       RejectedInput: `strict` was given and records were rejected; everything is written.
     """
     require_versions(request.base)
+    _require_file_for_dead_letters(request)
     # Held from the beginning: two refreshes at once would go on from the same version, and the
     # second one's would lack the answers of the first.
     with nullcontext() if request.dry_run else alone_in(request.base):
         return _refresh(request)
+
+
+def _require_file_for_dead_letters(request: RefreshRequest) -> None:
+    """Rejected records do not take the place of what is read, nor of a folder."""
+    path = _dead_letters_path(request)
+    if path is None:
+        return
+    if path.is_dir():
+        raise ConfigurationError(f"--dead-letters {path}: is a folder; name a file in it")
+    options = {"--answers": request.answers.paths, "--vectors": request.vectors}
+    for option, files in options.items():
+        for file in files:
+            if Path(file).exists() and path.exists() and path.samefile(file):
+                raise ConfigurationError(
+                    f"--dead-letters {path}: is a file of {option}, which rejected records would "
+                    "replace; name another file"
+                )
+
+
+def _dead_letters_path(request: RefreshRequest) -> Path | None:
+    """Where rejected records go; None if they are not written."""
+    default = None if request.dry_run else request.base / DEAD_LETTERS
+    return request.dead_letters or default
 
 
 def _refresh(request: RefreshRequest) -> dict[str, Any]:
@@ -446,9 +471,9 @@ def _report_of_links(
 def _write_dead_letters(
     request: RefreshRequest, letters: Sequence[tuple[Location, str, str]]
 ) -> str | None:
-    if not letters or (request.dry_run and request.dead_letters is None):
+    path = _dead_letters_path(request)
+    if not letters or path is None:
         return None
-    path = request.dead_letters or request.base / DEAD_LETTERS
     write_dead_letters(
         path,
         (

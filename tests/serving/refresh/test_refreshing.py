@@ -492,6 +492,32 @@ def test_wrong_wishes_are_refused_with_the_fix(base: Path, tmp_path: Path) -> No
             refresh(request)
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_rejected_records_do_not_replace_what_is_read(
+    dry_run: bool, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_answers(tmp_path / "a.jsonl", [answer("film", "7", "Of no source at all.")])
+    before = Path(file).read_bytes()
+    answers, vectors = AnswerFiles([file]), [file]
+    (tmp_path / "same.jsonl").symlink_to(file)
+    monkeypatch.chdir(tmp_path)
+    wrong = [
+        (RefreshRequest(base, answers), Path("a.jsonl"), "a.jsonl: is a file of --answers"),
+        (RefreshRequest(base, answers), Path("same.jsonl"), "is a file of --answers.*another"),
+        (RefreshRequest(base, vectors=vectors), Path(file), "is a file of --vectors"),
+        (RefreshRequest(base, answers), tmp_path, "--dead-letters .* is a folder; name a file"),
+    ]
+    for request, path, message in wrong:
+        with pytest.raises(ConfigurationError, match=message):
+            refresh(replace(request, dead_letters=path, dry_run=dry_run))
+    assert Path(file).read_bytes() == before
+    Path(file).rename(base / DEAD_LETTERS)
+    read_again = AnswerFiles([str(base / DEAD_LETTERS)])
+    refusal = CommandError if dry_run else ConfigurationError
+    with pytest.raises(refusal, match="all 1 records" if dry_run else "is a file of"):
+        refresh(RefreshRequest(base, read_again, dry_run=dry_run))
+
+
 def test_a_version_without_what_a_refresh_needs_says_so(base: Path) -> None:
     RefreshFolder(base / "1").description.unlink()
     with pytest.raises(CommandError, match=r"refresh\.json is missing.*serving export"):
