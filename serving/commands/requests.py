@@ -501,6 +501,7 @@ def _loadtest(arguments: argparse.Namespace) -> Mapping[str, object]:
         with client_of(options, max(options.timeout_seconds, _PATIENCE_SECONDS)) as client:
             version = client.wait_until_ready(options.timeout_seconds)
             model_inputs = ModelInputs.of_kinds(client.input_kinds(options.signature))
+            source.require_usable(model_inputs)
             for candidates in options.candidates:
                 check_response(client, source, options.signature, candidates)
             address = client.address

@@ -17,9 +17,16 @@ from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import read_records
 from preprocessing.records.wire import Values, decode_example
-from serving.client.errors import ModelAddress
+from serving.client.errors import ModelAddress, ProfileError, RankingError
 from serving.client.grpc_client import predict_request
-from serving.client.inputs import ModelInputs, ProfileValue, RawId, UserRequest
+from serving.client.inputs import (
+    ModelInputs,
+    ProfileValue,
+    RawId,
+    UserRequest,
+    rank_inputs,
+    require_profile_fits,
+)
 from serving.client.ranking import RankingClientBase
 from serving.client.requests import (
     RANK,
@@ -110,12 +117,36 @@ class RequestSource:
       users: who ask.
       candidates: items that a user's request names itself, one list per user; may be empty.
       items: what lists of candidates are filled up with.
+      locations: where each user's request stands, for messages.
     """
 
     description: str
     users: Sequence[UserRequest]
     candidates: Sequence[Sequence[RawId]]
     items: Sequence[RawId]
+    locations: Sequence[str] = ()
+
+    def require_usable(self, model_inputs: ModelInputs) -> None:
+        """Makes sure that every request can be written for a model.
+
+        Args:
+          model_inputs: how its inputs are written.
+
+        Raises:
+          CommandError: one cannot; the message names it.
+        """
+        for index, user in enumerate(self.users):
+            try:
+                inputs = rank_inputs(user, self.candidates[index], model_inputs)
+                require_profile_fits(inputs, model_inputs.profile)
+            except (RankingError, ValueError) as error:
+                where = self.locations[index] if self.locations else self.description
+                reason = (
+                    f"field 'profile.{error.attribute}' {error.reason}"
+                    if isinstance(error, ProfileError)
+                    else error
+                )
+                raise CommandError(f"{where}: {reason}") from error
 
     def candidates_of(self, index: int, count: int, generator: np.random.Generator) -> list[RawId]:
         """Candidates of a user: those named, then any items, which repeat if there are too few.
@@ -143,7 +174,7 @@ def requests_of_file(path: str, positive_rating: float | None) -> RequestSource:
       CommandError: a line is malformed; the message names it.
       OSError: the file cannot be read.
     """
-    users, lists = [], []
+    users, lists, locations = [], [], []
     # Only a line feed ends a line: texts may hold what else Unicode calls an end.
     lines = Path(path).read_bytes().split(b"\n")
     for number, line in enumerate(lines, start=1):
@@ -155,11 +186,12 @@ def requests_of_file(path: str, positive_rating: float | None) -> RequestSource:
             raise CommandError(f"{path}, line {number}: {error}") from error
         users.append(user)
         lists.append(candidates or [])
+        locations.append(f"{path}, line {number}")
     named = [*lists, *(user.history_item_id for user in users)]
     items: list[RawId] = sorted({item for ids in named for item in ids}, key=str)
     if not items:
         raise CommandError(f"{path}: no request names an item, neither candidates nor history")
-    return RequestSource(f"requests of {path}", users, lists, items)
+    return RequestSource(f"requests of {path}", users, lists, items, locations)
 
 
 def requests_of_examples(folder: str, count: int) -> RequestSource:

@@ -651,6 +651,29 @@ def test_rows_of_a_request_file_are_sent(
     assert result["measures"][0]["answered"] == 10
 
 
+@pytest.mark.parametrize(
+    ("later", "reason"),
+    [
+        ({"profile": {"shoe": 43}}, "field 'profile.shoe' is not one that the model reads"),
+        ({"history_rating": None}, "history_rating is missing"),
+    ],
+)
+def test_a_later_line_that_does_not_fit_the_model_is_named(
+    server: LocalServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    later: dict[str, Any],
+    reason: str,
+) -> None:
+    first = {"user_id": "u", "history_item_id": ["a"], "history_rating": [3], "candidates": ["b"]}
+    second = {name: value for name, value in {**first, **later}.items() if value is not None}
+    path = tmp_path / "requests.jsonl"
+    path.write_text(f"{json.dumps(first)}\n\n{json.dumps(second)}\n")
+    assert run(server, "--requests", str(path), "--candidates", "1") == 1
+    told = capsys.readouterr().err
+    assert f"{path}, line 3: " in told and reason in told, told
+
+
 def test_a_limit_that_no_rate_reaches_is_reported(
     server: LocalServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
