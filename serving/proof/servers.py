@@ -32,7 +32,12 @@ from serving.protocol.tensors import pack, unpack
 
 _MODEL = "proof"
 _SECONDS = 120.0
-_CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+_CHANNEL_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # Proxies of the environment are not for this machine.
+    ("grpc.enable_http_proxy", 0),
+]
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -41,7 +46,6 @@ Arrays = Mapping[str, np.ndarray]
 def server_loader(version_folder: Path) -> Iterator[Ways]:
     """A server for this version alone, asked over gRPC and over REST."""
     with _served(version_folder) as server, requests.Session() as session:
-        # Proxies of the environment are not for this machine.
         session.trust_env = False
         address = f"http://{server.host}:{server.rest_port}/v1/models/{_MODEL}"
         target = f"{server.host}:{server.grpc_port}"

@@ -185,6 +185,16 @@ def test_a_refused_request_says_why() -> None:
             assert "item_id" in str(error.value), name
 
 
+def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "no_grpc_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with server_loader(toy_base_path() / "3") as ways:
+        for ask in ways.values():
+            assert ask("rank", _one_user())["score"].size == len(_toy_rows()["item_id"])
+
+
 def _one_user() -> dict[str, np.ndarray]:
     arrays = _toy_rows()
     return {name: v if name == "item_id" else v[:1] for name, v in arrays.items()}
