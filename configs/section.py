@@ -198,8 +198,9 @@ class OneOf:
     group: str
 
 
-Seconds = Annotated[float, Field(ge=0), Metavar("S")]
-PositiveSeconds = Annotated[float, Field(gt=0), Metavar("S")]
+_A_YEAR = 31_536_000
+Seconds = Annotated[float, Field(ge=0, le=_A_YEAR), Metavar("S")]
+PositiveSeconds = Annotated[float, Field(gt=0, le=_A_YEAR), Metavar("S")]
 
 
 def named_once(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -25,6 +25,9 @@ ALL_SCHEMES = (*GRPC_SCHEMES, "http", "https")
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 """A number from 1 that the 32 bits of the C++ side can hold."""
+_LARGEST_VERSION = 2**63 - 1
+_LARGEST_RATE = 1_000_000
+_MOST_CANDIDATES = 1_000_000
 
 
 def require_base_path(base: Path, option: str) -> None:
@@ -245,7 +248,7 @@ class RequestOptions(Section):
         "answers, which may be a canary",
     )
     model_version: Annotated[int | None, OneOf("version")] = Field(
-        None, ge=1, description="ask this version"
+        None, ge=1, le=_LARGEST_VERSION, description="ask this version"
     )
     timeout_seconds: PositiveSeconds = Field(10.0, description="how long to wait for an answer")
     root_certificates: Annotated[str | None, Metavar("FILE.pem")] = Field(
@@ -323,7 +326,7 @@ class Schedule(Section):
         512, ge=1, description="requests under way at most; what is due meanwhile waits"
     )
     timeout_seconds: PositiveSeconds = Field(1.0, description="how long to wait for an answer")
-    seed: int = Field(1, description="of arrivals and candidates")
+    seed: int = Field(1, ge=0, description="of arrivals and candidates")
 
 
 class LoadTestOptions(Schedule, RequestOptions):
@@ -337,13 +340,13 @@ class LoadTestOptions(Schedule, RequestOptions):
         description="rank: one user and the candidates; serving_default: the user repeated for "
         "each candidate",
     )
-    candidates: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Metavar("N,N")] = Field(
-        (1, 10, 100), description="candidates per request, measured one after the other"
-    )
-    rate: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Metavar("R,R"), OneOf("load")] = (
-        Field(
-            (20.0,), description="arrival rates, requests per second, measured one after the other"
-        )
+    candidates: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=_MOST_CANDIDATES)], ...], Metavar("N,N")
+    ] = Field((1, 10, 100), description="candidates per request, measured one after the other")
+    rate: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=_LARGEST_RATE)], ...], Metavar("R,R"), OneOf("load")
+    ] = Field(
+        (20.0,), description="arrival rates, requests per second, measured one after the other"
     )
     find_limit: Annotated[float | None, Metavar("MS"), OneOf("load")] = Field(
         None,
@@ -351,7 +354,7 @@ class LoadTestOptions(Schedule, RequestOptions):
         description="search for the highest rate whose p99 is at most MS milliseconds",
     )
     highest_rate: Annotated[float, Metavar("R"), TakesEffect(".find_limit", unless=(None,))] = (
-        Field(2000.0, gt=0, description="--find-limit does not try more")
+        Field(2000.0, gt=0, le=_LARGEST_RATE, description="--find-limit does not try more")
     )
     positive_rating: Annotated[
         float | None, Metavar("R"), TakesEffect(".requests", unless=(None,))
@@ -367,12 +370,12 @@ class LoadTestOptions(Schedule, RequestOptions):
         None, description="users of the test examples of a work directory or run"
     )
     made_up: Annotated[
-        tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]],
+        tuple[Count, Count],
         Metavar("USERS,ITEMS"),
         OneOf("source"),
     ] = Field((1_000_000, 100_000), description="ids from 1 to so many")
-    distinct: Annotated[int, TakesEffect(".requests", (None,))] = Field(
-        256, ge=1, description="different users of --examples and --made-up; they take turns"
+    distinct: Annotated[Count, TakesEffect(".requests", (None,))] = Field(
+        256, description="different users of --examples and --made-up; they take turns"
     )
     out: Annotated[str | None, Metavar("DIR")] = Field(
         None, description="write results.json, latencies.csv and latency.svg there"

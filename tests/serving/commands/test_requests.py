@@ -545,6 +545,8 @@ def test_the_scheme_names_the_transport() -> None:
         ["--target", "grpc://h:1", "--model-version", "0"],
         ["--target", "grpc://h:1", "--model-version", "1", "--version-label", "stable"],
         ["--target", "grpc://h:1", "--positive-rating", "nan"],
+        ["--target", "grpc://h:1", "--model-version", "9" * 22],
+        ["--target", "grpc://h:1", "--timeout-seconds", "1e10"],
         [],
     ],
 )
@@ -739,6 +741,13 @@ def test_what_is_left_out_has_a_default() -> None:
         ["--made-up", "10"],
         ["--made-up", "10,5", "--requests", "file"],
         ["--target", "http://127.0.0.1:8501"],
+        ["--seed", "-1"],
+        ["--rate", "1e20"],
+        ["--highest-rate", "1e20", "--find-limit", "5"],
+        ["--made-up", f"{'9' * 20},5"],
+        ["--distinct", "9" * 20],
+        ["--candidates", "9" * 20],
+        ["--seconds", "1e10"],
     ],
 )
 def test_wrong_load_test_options_are_wrong_usage(
