@@ -487,6 +487,7 @@ def _loadtest(arguments: argparse.Namespace) -> Mapping[str, object]:
       "deadline_seconds", "seed", "machine", "same_machine", "measures", "limits", "warnings"}`.
 
     Raises:
+      ConfigurationError: `--out` is a file.
       CommandError: requests cannot be read, or the server cannot be asked.
     """
     from serving.client.errors import RankingError
@@ -496,6 +497,8 @@ def _loadtest(arguments: argparse.Namespace) -> Mapping[str, object]:
     from serving.loadtest.requests import check_response
 
     options = section_of(arguments, LoadTestOptions)
+    if options.out:
+        _make_folder(Path(options.out))
     source = _source(options)
     try:
         with client_of(options, max(options.timeout_seconds, _PATIENCE_SECONDS)) as client:
@@ -552,6 +555,16 @@ def _loadtest(arguments: argparse.Namespace) -> Mapping[str, object]:
             options.timeout_seconds,
         )
     return result
+
+
+def _make_folder(folder: Path) -> None:
+    """Before anything is measured, so that no measurement is lost."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigurationError(
+            f"--out {folder}: is a file, or lies in one; name a folder"
+        ) from error
 
 
 def _measured(
