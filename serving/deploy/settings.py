@@ -13,6 +13,9 @@ from pydantic import Field, field_validator, model_validator
 from configs.section import Section
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Version = Annotated[int, Field(ge=1, le=2**63 - 1)]
+LONGEST_NAME = 50
+"""Characters of a name, which with what is added must stay within Kubernetes' 63."""
 DNS_NAME = r"^[a-z]([-a-z0-9]{0,48}[a-z0-9])?$"
 _QUANTITY = r"^[0-9]+(\.[0-9]+)?(Mi|Gi|Ti)$"
 _IMAGE_WITH_TAG = r"^[A-Za-z0-9._/:-]+(@sha256:[0-9a-f]{64})?$"
@@ -357,11 +360,10 @@ class CanaryTrack(Section):
     it, and the label `track` tells its metrics apart.
     """
 
-    version: int | None = Field(
+    version: Version | None = Field(
         None,
         description="version that the second Deployment serves, as its `stable`; no second "
         "Deployment when left out",
-        ge=1,
     )
     replicas: int = Field(
         1,
@@ -497,6 +499,9 @@ class Alerts(Section):
     )
 
 
+_SUFFIX = "-serving"
+
+
 class Deployment(Section):
     """One served model with its versions, and everything that runs it."""
 
@@ -508,11 +513,11 @@ class Deployment(Section):
         description="name of the Kubernetes objects; MODEL-serving when left out",
         pattern=DNS_NAME,
     )
-    stable: int = Field(description="version with the label stable, which clients ask for", ge=1)
-    canary: int | None = Field(
-        None, description="version with the label canary; no such label when left out", ge=1
+    stable: Version = Field(description="version with the label stable, which clients ask for")
+    canary: Version | None = Field(
+        None, description="version with the label canary; no such label when left out"
     )
-    also_loaded: tuple[int, ...] = Field(
+    also_loaded: tuple[Version, ...] = Field(
         (),
         description="further versions in memory: one about to get a label, or the last stable one "
         "for an instant rollback; each costs its full memory",
@@ -540,13 +545,6 @@ class Deployment(Section):
     alerts: Alerts = Alerts()
 
     _pinned_tag = field_validator("tag")(require_pinned)
-
-    @field_validator("also_loaded")
-    @classmethod
-    def _are_versions(cls, versions: tuple[int, ...]) -> tuple[int, ...]:
-        if any(version < 1 for version in versions):
-            raise ValueError("versions are whole numbers from 1")
-        return versions
 
     @model_validator(mode="after")
     def _autoscaling_has_room(self) -> Deployment:
@@ -583,9 +581,12 @@ class Deployment(Section):
     def dns_model_name(self) -> str:
         """The model's name in the characters that Kubernetes allows, with a letter first."""
         name = re.sub(r"[^a-z0-9]+", "-", self.model_name.lower()).strip("-")
-        return name if name[:1].isalpha() else f"model-{name}".strip("-")
+        if name[:1].isalpha():
+            return name
+        named = f"model-{name}".strip("-")
+        return named if len(named + _SUFFIX) <= LONGEST_NAME else f"m-{name}"
 
     @property
     def object_name(self) -> str:
         """Name of the Kubernetes objects."""
-        return self.name or f"{self.dns_model_name}-serving"
+        return self.name or f"{self.dns_model_name}{_SUFFIX}"

@@ -62,10 +62,15 @@ def test_labels_and_loaded_versions() -> None:
         ("Movies_v2", "movies-v2-serving"),
         ("_", "model-serving"),
         ("2024_movies", "model-2024-movies-serving"),
+        ("1" * 36, f"model-{'1' * 36}-serving"),
+        ("1" * 40, f"m-{'1' * 40}-serving"),
+        ("a" * 40, f"{'a' * 40}-serving"),
     ],
 )
 def test_objects_are_named_after_the_model(model_name: str, object_name: str) -> None:
     assert Deployment(model_name=model_name, stable=1).object_name == object_name
+    # A Job and its pods' label have the longest name.
+    assert len(f"{object_name}-load-0a1b2c") <= 63
 
 
 def test_every_version_of_both_tracks_must_be_there() -> None:
@@ -85,6 +90,10 @@ def test_a_given_name_wins() -> None:
         {"stable": 0},
         {"canary": -1},
         {"also_loaded": [0]},
+        {"stable": 2**63},
+        {"canary": 2**63},
+        {"also_loaded": [2**63]},
+        {"canary_track": {"version": 2**63}},
         {"tag": "latest"},
         {"model_name": "a/b"},
         {"model_name": "a b"},
