@@ -299,7 +299,7 @@ class ExploreOptions(Section):
     config: Annotated[Path | None, Metavar("FILE.yaml")] = Field(
         None, description="the scenario that names the data; that of the first run if left out"
     )
-    part: CardPart = Field(
+    part: Literal["validation", "test"] = Field(
         "validation",
         description="part of the samples that are shown; test is to be looked at once, for the "
         "final model",

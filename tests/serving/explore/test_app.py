@@ -71,6 +71,12 @@ def test_the_page_of_a_failure_has_the_security_headers(
     assert response.headers["Content-Security-Policy"] and "Traceback" not in response.text
 
 
+def test_a_part_without_samples_is_not_offered(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["explore", "runs/any", "--part", "none"])
+    assert stopped.value.code == 2 and "--part" in capsys.readouterr().err
+
+
 def test_the_start_page_is_the_ranking(browser: TestClient) -> None:
     assert browser.get("/").url.path == "/ranking"
 
