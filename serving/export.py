@@ -21,7 +21,7 @@ from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.leak_rule import leak_cautions, leak_rule_result, leak_rules
 from serving.export_manifest import write_manifest
 from serving.id_index import require_whole_numbers
-from serving.options import IN_PLACE_OF_THE_RUNS, ExportOptions
+from serving.options import IN_PLACE_OF_THE_RUNS, ExportOptions, require_base_path
 from serving.proof.proving import prove
 from serving.proof.samples import draw_samples, expected_scores
 from serving.publishing import (
@@ -80,15 +80,16 @@ def export_run(
       options: number format, id type, proof and model card.
 
     Raises:
-      ConfigurationError: an option cannot be what it is in the run's section `serving`; ids are to
-        be whole numbers, and one is none; there are too many warm-up requests; or a number format
-        is asked for, and the model has no augmented vectors.
+      ConfigurationError: the base path is a version folder; an option cannot be what it is in the
+        run's section `serving`; ids are to be whole numbers, and one is none; there are too many
+        warm-up requests; or a number format is asked for, and the model has no augmented vectors.
       CommandError: another export or refresh writes to the base path, a version in it has forgotten
         somebody whom the run knows, or a table cannot be stored (`serving_module`).
       serving.proof.result.ProofError: the export scores otherwise; nothing is published.
       trainer.run_folder.RunFolderError: the run is incomplete or its data has changed.
     """
     options = options or ExportOptions()
+    _require_no_version(Path(base))
     folder = RunFolder(run)
     scenario, model = _loaded(folder, options)
     with alone_in(Path(base)):
@@ -112,9 +113,10 @@ def describe_export(run: str | Path, base: str | Path, options: ExportOptions) -
     Returns:
       `path`, `version` and `signatures`.
     """
+    base = Path(base)
+    _require_no_version(base)
     scenario, model = _loaded(RunFolder(run), options)
     module = _module(model, scenario.serving)
-    base = Path(base)
     version = max(version_folders(base), default=0) + 1 if base.is_dir() else 1
     _require_still_forgotten(model, base)
     return {
@@ -122,6 +124,11 @@ def describe_export(run: str | Path, base: str | Path, options: ExportOptions) -
         "version": version,
         "signatures": sorted(module.signatures()),
     }
+
+
+def _require_no_version(base: Path) -> None:
+    if base.exists():
+        require_base_path(base, "--out ")
 
 
 def _loaded(run: RunFolder, options: ExportOptions) -> tuple[Scenario, AnyModel]:

@@ -252,6 +252,14 @@ def test_versions_follow_each_other(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {*(".lock", "2", "10", "11", "notes")}
 
 
+def test_no_version_is_written_into_a_version() -> None:
+    first = exported("din", "none")
+    message = rf"--out {first.path}: this is version 1 .* above it: --out {first.base}$"
+    for refused in (export_run, describe_export):
+        with pytest.raises(ConfigurationError, match=message):
+            refused(first.run.folder.path, first.path, UNPROVEN)
+
+
 def test_who_was_forgotten_does_not_come_back_with_an_export(tmp_path: Path) -> None:
     run = written_run("din", "hein")
     folder = RefreshFolder(tmp_path / "1").path
