@@ -53,7 +53,7 @@ class KnownEntities:
 
     Attributes:
       rows: int32 [entities + 1], knowledge row of each item or user row; 0 for none.
-      origins: uint8 [entities + 1], NO_ANSWER, INDIVIDUAL or COLLECTIVE.
+      origins: uint8 [entities + 1], NO_ANSWER, INDIVIDUAL, COLLECTIVE or FORGOTTEN.
       groups: int32 [entities + 1], place of each one's group in `group_ids`, or NO_GROUP.
       group_ids: strings [groups].
       digests: int64 [knowledge rows], of the knowledge vectors (`digests_of`); row 0's is 0.
@@ -119,7 +119,7 @@ class KnownEntities:
         """
         rows, origins = self.rows.copy(), self.origins.copy()
         groups, digests = self.groups.copy(), self.digests.copy()
-        rows[entities], origins[entities], groups[entities] = MISSING_ROW, NO_ANSWER, NO_GROUP
+        rows[entities], origins[entities], groups[entities] = MISSING_ROW, FORGOTTEN, NO_GROUP
         # Also rows that somebody had before an individual answer took their place.
         vacated = np.setdiff1d(np.arange(self.num_knowledge_rows), np.append(rows, MISSING_ROW))
         digests[vacated] = 0
@@ -209,7 +209,7 @@ def rows_of_groups(entities: KnownEntities) -> np.ndarray:
     return rows
 
 
-NO_ANSWER, INDIVIDUAL, COLLECTIVE = 0, 1, 2
+NO_ANSWER, INDIVIDUAL, COLLECTIVE, FORGOTTEN = 0, 1, 2, 3
 NO_GROUP = -1
 _DIGEST_BYTES = 8
 _FILE = "entities.npz"
@@ -253,20 +253,23 @@ def coverage(sources: Iterable[KnownEntities], num_entities: int) -> Coverage:
 
     Args:
       sources: of one kind of entity.
-      num_entities: items or users.
+      num_entities: rows of items or users but row 0.
 
     Returns:
-      "individual", "group" and "missing", which add up to the number of entities.
+      "individual", "group" and "missing", which add up to the number of entities but those that
+      were forgotten.
     """
     individual = np.zeros(num_entities, bool)
     collective = np.zeros(num_entities, bool)
+    forgotten = np.zeros(num_entities, bool)
     for source in sources:
         individual |= source.origins[1:] == INDIVIDUAL
         collective |= source.origins[1:] == COLLECTIVE
+        forgotten |= source.origins[1:] == FORGOTTEN
     return {
         "individual": int(individual.sum()),
         "group": int((collective & ~individual).sum()),
-        "missing": int((~collective & ~individual).sum()),
+        "missing": int((~collective & ~individual & ~forgotten).sum()),
     }
 
 

@@ -241,6 +241,14 @@ def test_the_best_answer_of_any_source_counts() -> None:
     assert coverage([], 4) == {"individual": 0, "group": 0, "missing": 4}
 
 
+def test_who_is_forgotten_is_not_missing() -> None:
+    full = known()
+    assert coverage([full], 5) == {"individual": 2, "group": 2, "missing": 1}
+    forgotten, _ = full.without(np.array([1, 3, 5]))
+    assert coverage([forgotten], 5) == {"individual": 1, "group": 1, "missing": 0}
+    assert coverage([forgotten.with_entities(1)], 6)["missing"] == 1
+
+
 def test_items_of_a_retrieval_model_cannot_be_forgotten(tmp_path: Path) -> None:
     known = version(tmp_path)
     known.description = known.description.model_copy(update={"is_retrieval": True})
