@@ -277,14 +277,17 @@ def refresh(request: RefreshRequest) -> dict[str, Any]:
       have answers of their own; `dead_letters`, their file, or None; `seconds`: `encode`, `write`.
 
     Raises:
-      ConfigurationError: there is no such version, file or source, or rejected records would go to
-        a folder or into a file that is read.
+      ConfigurationError: there is no such version, file or source, an id is empty, or rejected
+        records would go to a folder or into a file that is read.
       CommandError: another export or refresh writes to the base path, the version lacks what a
         refresh needs or is damaged, a file cannot be read, the encoder cannot work, or every record
-        was rejected.
+        was rejected and nobody is to be forgotten.
       RejectedInput: `strict` was given and records were rejected; everything is written.
     """
     require_versions(request.base)
+    for entity, ids in request.forget.items():
+        if "" in ids:
+            raise ConfigurationError(f"--forget-{entity}: an id is empty; name the {entity}'s id")
     _require_file_for_dead_letters(request)
     # Held from the beginning: two refreshes at once would go on from the same version, and the
     # second one's would lack the answers of the first.
@@ -341,7 +344,9 @@ def _refresh(request: RefreshRequest) -> dict[str, Any]:
         "answers": records.summary(used),
         "dead_letters": _write_dead_letters(request, records.letters(used)),
     }
-    _refuse_useless(records, result)
+    asked = sum(len(set(ids)) for ids in request.forget.values())
+    if not asked:
+        _refuse_useless(records, result)
     unread_groups = knowledge.unread_groups(used)
     changes = knowledge.apply(encoded)
     forgotten = knowledge.forget(request.forget)
@@ -359,7 +364,6 @@ def _refresh(request: RefreshRequest) -> dict[str, Any]:
         **_report_of_links(knowledge, links),
     }
     result |= report
-    asked = sum(len(set(ids)) for ids in request.forget.values())
     result["unknown_to_forget"] = asked - sum(map(len, forgotten.rows.values()))
     written_from = time.monotonic()
     is_new = asked > 0 and tombstones.digest != forgotten_before.digest

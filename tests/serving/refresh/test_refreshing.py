@@ -452,6 +452,23 @@ def test_only_bad_records_are_an_error(base: Path) -> None:
     assert not (base / "2").exists()
 
 
+def test_who_is_to_be_forgotten_is_so_beside_bad_records(base: Path) -> None:
+    bad = [answer("film", "7", "No source of this name is read by the model.")]
+    result = refreshed(base, bad, forget={"user": ["u1"]})
+    assert (result["version"], result["forgotten"]["users"]) == (2, 1)
+    assert result["answers"]["rejected"] == 1 and (base / DEAD_LETTERS).exists()
+    with pytest.raises(RejectedInput):
+        refreshed(base, bad, forget={"user": ["u2"]}, strict=True)
+    assert Forgotten.of(RefreshFolder(base / "3").path).has("user", "u2")
+
+
+@pytest.mark.parametrize("entity", ["user", "item"])
+def test_an_empty_id_is_nobody_to_forget(entity: str, base: Path) -> None:
+    with pytest.raises(ConfigurationError, match=f"--forget-{entity}: an id is empty; name"):
+        refresh(RefreshRequest(base, forget={entity: ["7", ""]}))
+    assert not (base / "2").exists()
+
+
 def test_vectors_made_elsewhere_do_what_answers_do(base: Path, tmp_path: Path) -> None:
     run, _ = original()
     records = records_with(run.scenario, NEW_ANSWERS)["item"]
