@@ -11,6 +11,7 @@ from preprocessing.records.contract import (
     FEATURES_OF_KIND,
     HISTORY_RATING,
     ITEM_ID,
+    LARGEST_RATING,
     PROFILE_PREFIX,
     REQUEST_FEATURES,
     STATISTIC_RANGES,
@@ -83,9 +84,9 @@ def checked_inputs(
     where operations broadcast, a request that makes no sense gets a score. So the graph itself
     refuses, with INVALID_ARGUMENT and the input's name: a shape that is not the specification's;
     inputs of different numbers of rows; lists of different lengths where their values belong
-    together; numbers that are not finite; and statistics that cannot be. Not known numbers of a
-    profile are NaN, and so is a share of liked items that the model shall count; what stands beside
-    padding may be anything.
+    together; numbers that are not finite; and ratings and statistics that cannot be. Not known
+    numbers of a profile are NaN, and so is a share of liked items that the model shall count; what
+    stands beside padding may be anything.
 
     Args:
       raw: input name -> tensor.
@@ -115,6 +116,10 @@ def checked_inputs(
             checks.append(_finite(name, sent[name]))
         if name in STATISTIC_RANGES:
             checks.append(_in_range(name, sent[name]))
+        if name in (HISTORY_RATING, USER_MEAN_RATING):
+            # Infinity is told as what it is.
+            with tf.control_dependencies(checks[-1:]):
+                checks.append(_not_beyond(name, sent[name], LARGEST_RATING))
     with tf.control_dependencies(checks):
         return {name: tf.identity(values) for name, values in sent.items()}
 
@@ -173,6 +178,14 @@ def _finite(name: str, values: tf.Tensor) -> tf.Tensor:
         values = tf.where(tf.math.is_nan(values), 0.0, values)
         message = f"{name} must be finite, or NaN, which lets the model count it in the history"
     return tf.raw_ops.CheckNumerics(tensor=values, message=message)
+
+
+def _not_beyond(name: str, values: tf.Tensor, limit: float) -> tf.Operation:
+    largest = tf.reduce_max(tf.abs(values))
+    return tf.raw_ops.Assert(
+        condition=largest <= limit,
+        data=[f"{name} must be between {-limit:g} and {limit:g}. Received:", largest],
+    )
 
 
 def _in_range(name: str, values: tf.Tensor) -> tf.Operation:

@@ -15,6 +15,7 @@ from preprocessing.records.contract import (
     HISTORY_ITEM_ID,
     HISTORY_RATING,
     ITEM_ID,
+    LARGEST_RATING,
     NO_ID,
     PROFILE_PREFIX,
     STATISTIC_RANGES,
@@ -241,6 +242,7 @@ def _numbers(values: Sequence[ProfileValue]) -> np.ndarray:
 
 
 _STATISTICS = (USER_SHARE_LIKED, USER_MEAN_RATING, USER_LOG_COUNT)
+_RANGES = {**STATISTIC_RANGES, USER_MEAN_RATING: (-LARGEST_RATING, LARGEST_RATING)}
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -273,11 +275,8 @@ class UserRequest:
             value = getattr(self, field)
             if not (field == USER_SHARE_LIKED and math.isnan(value)):
                 _require_finite(value, field)
-            low, high = STATISTIC_RANGES.get(field, (-math.inf, math.inf))
-            if value < low or value > high:
-                raise ValueError(
-                    f"{field} must be between {low:g} and {high:g}. Received: {value!r}"
-                )
+            low, high = _RANGES[field]
+            _require_between(value, field, low, high)
         for name, attribute in self.profile.items():
             if isinstance(attribute, (int, float, np.floating)) and not math.isnan(attribute):
                 _require_finite(attribute, f"profile attribute '{name}'")
@@ -285,6 +284,7 @@ class UserRequest:
             return
         for rating in self.history_rating:
             _require_finite(rating, "history_rating")
+            _require_between(rating, "history_rating", -LARGEST_RATING, LARGEST_RATING)
         if len(self.history_item_id) != len(self.history_rating):
             raise ValueError(
                 "history_item_id and history_rating must have the same length. Received: "
@@ -317,6 +317,11 @@ class UserRequest:
 def _require_finite(value: float, field: str) -> None:
     if not abs(value) <= _LARGEST:
         raise ValueError(f"{field} must be finite numbers of 32 bits. Received: {value!r}")
+
+
+def _require_between(value: float, field: str, low: float, high: float) -> None:
+    if value < low or value > high:
+        raise ValueError(f"{field} must be between {low:g} and {high:g}. Received: {value!r}")
 
 
 def history_statistics(

@@ -84,3 +84,24 @@ def test_users_are_counted_where_there_are_no_candidates() -> None:
     assert checked_inputs({"user_id": tf.fill([5], "a")}, specifications, actual, 5).keys()
     with pytest.raises(tf.errors.InvalidArgumentError, match="user_id must have at most 5 values"):
         checked_inputs({"user_id": tf.fill([6], "a")}, specifications, actual, 5)
+
+
+def test_ratings_that_cannot_be_are_refused_and_those_beside_padding_do_not_count() -> None:
+    actual = list(features().values())
+    specifications = input_specifications(actual, None, [None])
+    rows = {
+        name: tf.zeros([2] * given.shape.rank, given.dtype) if given.dtype == tf.float32
+        else tf.fill([2] * given.shape.rank, "a")
+        for name, given in specifications.items()
+    }  # fmt: skip
+    ratings = tf.constant([[0.0, 1e6], [-1e6, 3]])
+    for good in (
+        {"history_rating": ratings, "user_mean_rating": tf.constant([-1e6, 1e6])},
+        {"history_rating": tf.zeros([2, 0]), "history_item_id": tf.fill([2, 0], "a")},
+        {"history_rating": ratings * 10, "history_item_id": tf.fill([2, 2], "")},
+    ):
+        checked_inputs({**rows, **good}, specifications, actual)
+    for name, values in (("history_rating", ratings * 1e4), ("user_mean_rating", [0.0, -1e20])):
+        message = rf"{name} must be between -1e\+06 and 1e\+06"
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            checked_inputs({**rows, name: tf.constant(values)}, specifications, actual)

@@ -164,6 +164,8 @@ def refused_requests(model: str, signature: str) -> list[tuple[Arrays, str]]:
         (with_first(good, "user_log_count", -np.inf), "user_log_count"),
         (with_first(good, "user_share_liked", 1.01), "user_share_liked must be between 0 and 1"),
         (with_first(good, "user_log_count", -0.5), "user_log_count must be between 0 and 30"),
+        (with_first(good, "history_rating", 1e10), r"rating must be between -1e\+06 and 1e\+06"),
+        (with_first(good, "user_mean_rating", -1e20), "user_mean_rating must be between"),
         (with_first(good, "user_log_count", 250.0), r"between 0 and 30. Received:\] \[250\]"),
     ]
     if "profile_age" in good:
