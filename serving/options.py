@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from configs.loading import ConfigurationError, require_there
+from configs.loading import ConfigurationError, nothing_there
 from configs.section import Metavar, OneOf, PositiveSeconds, Seconds, Section, TakesEffect
 from configs.serving import IdType, NumberFormat
 
@@ -40,7 +40,8 @@ def require_base_path(base: Path, option: str) -> None:
     Raises:
       ConfigurationError: it is not; the message names the folder that is meant.
     """
-    require_there(base)
+    if not base.exists():
+        raise ConfigurationError(f"{option.rstrip(' =')}: {nothing_there(base)}")
     if base.name.isdecimal() and (base / "saved_model.pb").is_file():
         raise ConfigurationError(
             f"{option}{base}: this is version {base.name} of a model; name the model base path "

@@ -209,7 +209,10 @@ def _serve(arguments: argparse.Namespace) -> Mapping[str, object]:
         raise ConfigurationError("--model-config-poll-seconds needs --model-config")
     models = models_of(arguments)
     for model in models:
-        require_base_path(model.base_path, f"--model {model.name}=")
+        option = f"--model {model.name}="
+        if arguments.model_config is not None:
+            option = f"--model-config {arguments.model_config}, model '{model.name}', base_path "
+        require_base_path(model.base_path, option)
     from serving.server import LocalServer
     from serving.server.rest_port import address_of, read_tls_settings
 

@@ -359,6 +359,27 @@ def failure_text(versions: ModelVersions) -> str:
     )
 
 
+def _label_failure(models: Iterable[ModelVersions]) -> str:
+    """Why a label cannot be given at the start, and what to do."""
+    model, label, version = next(
+        (model, label, version)
+        for model in models
+        for label, version in model.settings.labels.items()
+        if version not in model.available
+    )
+    settings = model.settings
+    there, served = (
+        ", ".join(map(str, sorted(versions)))
+        for versions in (version_folders(settings.base_path), model.available)
+    )
+    return (
+        f"--version-label {settings.name}:{label}={version}, or version_labels of models.config: "
+        f"version {version} is not available. {settings.base_path} holds the versions {there}, of "
+        f"which the policy serves {served}. Name one of these, serve more (--version-policy all), "
+        "or give --allow-version-labels-for-unavailable-models"
+    )
+
+
 class ModelStore:
     """Models by name; each with its versions and labels.
 
@@ -422,7 +443,7 @@ class ModelStore:
                     {name: model.settings for name, model in self._models.items()}
                 )
             except RequestError as error:
-                raise CommandError(error.message) from error
+                raise CommandError(_label_failure(self._models.values())) from error
             self.on_change()
 
     def poll(self) -> None:

@@ -211,6 +211,34 @@ def test_a_model_that_cannot_be_loaded_is_one_clear_message(
     assert captured.err.startswith(f"error: {tmp_path}: no version of model 'toy'")
 
 
+def test_a_label_of_a_version_that_is_not_there_says_which_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for version in (1, 2):
+        put_numbered_model(tmp_path, version)
+    words = ["--version-label", "m:stable=7", "--grpc-port", "0", "--rest-port", "0"]
+    assert main(["serve", "--model", f"m={tmp_path}", *words]) == 1
+    told = capsys.readouterr().err
+    assert "--version-label m:stable=7" in told and "version 7 is not available" in told
+    assert f"{tmp_path} holds the versions 1, 2, of which the policy serves 2" in told
+    assert "--version-policy all" in told
+
+
+def test_a_base_path_that_is_not_there_is_named_with_its_file_and_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent, config = tmp_path / "absent", tmp_path / "models.config"
+    config.write_text(
+        f'model_config_list {{ config {{ name: "m" base_path: "{absent}" '
+        'model_platform: "tensorflow" } }'
+    )
+    assert main(["serve", "--model-config", str(config)]) == 2
+    said = f"{config}, model 'm', base_path: there is no file or folder '{absent}'"
+    assert said in capsys.readouterr().err
+    assert main(["serve", "--model", f"m={absent}"]) == 2
+    assert f"--model m: there is no file or folder '{absent}'" in capsys.readouterr().err
+
+
 @pytest.fixture
 def ctrl_c_interrupts() -> Iterator[None]:
     """As in a shell: a program that was started in the background ignores Ctrl-C."""
