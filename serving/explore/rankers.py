@@ -21,8 +21,10 @@ from configs.serving import ALWAYS_TAKEN
 from models.adapters.source_network import GatedAdapter
 from models.knowledge import MISSING_ROW
 from models.ranking import RankingModel
+from serving.client.errors import RankingError
 from serving.client.inputs import InputKind, ModelInputs, UserRequest, rank_inputs
 from serving.export_manifest import read_manifest
+from serving.id_index import IDS
 from serving.match_explanation import (
     MatchContributions,
     match_contributions,
@@ -82,7 +84,7 @@ class Ranker(ABC):
         if not items:
             return np.zeros(0, np.float32)
         parts = [
-            self._request(user, items[start : start + self.largest_request])
+            self._request(user, items[start : start + self.largest_request], self.inputs)
             for start in range(0, len(items), self.largest_request)
         ]
         return np.concatenate(
@@ -92,10 +94,17 @@ class Ranker(ABC):
             ]
         )
 
-    def _request(self, user: UserRequest, items: Sequence[str]) -> dict[str, np.ndarray]:
+    @property
+    def served_inputs(self) -> ModelInputs:
+        """How requests of an export of it are written."""
+        return self.inputs
+
+    def _request(
+        self, user: UserRequest, items: Sequence[str], inputs: ModelInputs
+    ) -> dict[str, np.ndarray]:
         """The inputs of a request; of the profile, the attributes that the model reads."""
-        read = {name: user.profile.get(name) for name in self.inputs.profile}
-        return rank_inputs(replace(user, profile=read), items, self.inputs)
+        read = {name: user.profile.get(name) for name in inputs.profile}
+        return rank_inputs(replace(user, profile=read), items, inputs)
 
     @abstractmethod
     def _probabilities(self, raw: Mapping[str, tf.Tensor]) -> np.ndarray:
@@ -123,14 +132,17 @@ class Ranker(ABC):
         return []
 
     def curl(self, user: UserRequest, items: Sequence[str], model: str) -> str:
-        """The command that asks TensorFlow Serving for the same scores.
+        """The command that asks TensorFlow Serving for the same scores; a comment if none can.
 
         Args:
           user: who asks.
           items: raw ids.
           model: its name there.
         """
-        inputs = self._request(user, items)
+        try:
+            inputs = self._request(user, items, self.served_inputs)
+        except RankingError as error:
+            return f"# {error}"
         body = {
             "signature_name": _SIGNATURE,
             "inputs": {name: values.tolist() for name, values in inputs.items()},
@@ -167,6 +179,14 @@ class RunRanker(Ranker):
         self._compiled = tf.function(
             model.probabilities, input_signature=[specifications], autograph=False
         )
+
+    @property
+    @override
+    def served_inputs(self) -> ModelInputs:
+        assert self.scenario is not None
+        if self.scenario.serving.id_type == "string":
+            return self.inputs
+        return replace(self.inputs, integers=frozenset(IDS))
 
     @override
     def _probabilities(self, raw: Mapping[str, tf.Tensor]) -> np.ndarray:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -227,6 +229,20 @@ def test_the_curl_command_is_the_request_of_the_page(browser: TestClient, sessio
     assert state is not None and body["signature_name"] == "rank"
     assert body["inputs"]["history_item_id"] == [list(state.request.history_item_id)]
     assert sorted(body["inputs"]["item_id"]) == sorted(state.items)
+
+
+def test_the_curl_command_has_numbers_where_the_runs_exports_read_them(session: Session) -> None:
+    ranker = copy.copy(session.rankers[-1])
+    assert ranker.scenario is not None
+    serving = ranker.scenario.serving.model_copy(update={"id_type": "int64"})
+    ranker.scenario = ranker.scenario.model_copy(update={"serving": serving})
+    user = UserRequest.from_history("7", ["3", "5"], [4.0, 2.0])
+    body = json.loads(shlex.split(ranker.curl(user, ["1", "2"], "films"))[2])
+    ids = {name: values for name, values in body["inputs"].items() if name.endswith("_id")}
+    assert ids == {"user_id": [7], "item_id": [1, 2], "history_item_id": [[3, 5]]}
+    assert ranker.scores(user, ["1", "2"]).shape == (2,)
+    told = ranker.curl(replace(user, user_id="u3"), ["1"], "films")
+    assert told.startswith("# input 'user_id'") and "whole numbers" in told
 
 
 def test_an_item_with_its_answers_links_and_neighbours(
