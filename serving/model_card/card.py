@@ -661,7 +661,7 @@ def privacy(
             "versions are to be deleted.",
         ]
     elif not forgotten:
-        sentences.append("It holds no user ids, neither raw nor hashed.")
+        sentences.append(_NO_USER_IDS)
     if forgotten:
         sentences.append(of_forgotten_ids(forgotten))
     if knowledge:
@@ -696,10 +696,25 @@ def of_forgotten_ids(forgotten: Forgotten) -> str:
         sum(len(getattr(each, name)) for each in forgotten.by_salt()) for name in ("users", "items")
     )
     return (
-        f"assets.extra/refresh/forgotten.json has hashes of forgotten ids (users: {users:,}, "
-        f"items: {items:,}), salted, and the salt with them: whoever has the file and an id can "
-        "tell whether it was forgotten."
+        f"{_HASHES_OF_FORGOTTEN} (users: {users:,}, items: {items:,}), salted, and the salt with "
+        "them: whoever has the file and an id can tell whether it was forgotten."
     )
+
+
+def privacy_of_refreshed(sentences: Sequence[str], forgotten: Forgotten) -> list[str]:
+    """The sentences of `privacy` for a version that a refresh made.
+
+    Args:
+      sentences: of the version before.
+      forgotten: whose hashes the new version has; not nobody.
+    """
+    outdated = (_NO_USER_IDS, _HASHES_OF_FORGOTTEN)
+    kept = [sentence for sentence in sentences if not sentence.startswith(outdated)]
+    return [*kept, of_forgotten_ids(forgotten)]
+
+
+_NO_USER_IDS = "It holds no user ids, neither raw nor hashed."
+_HASHES_OF_FORGOTTEN = "assets.extra/refresh/forgotten.json has hashes of forgotten ids"
 
 
 _FURTHER_METRICS = ("calibration_error", "mean_score", "base_rate", "mrr")

@@ -35,7 +35,7 @@ from serving.export_manifest import (
     verify_manifest,
     write_document,
 )
-from serving.model_card.card import CARD_JSON, CARD_MARKDOWN, of_forgotten_ids
+from serving.model_card.card import CARD_JSON, CARD_MARKDOWN, of_forgotten_ids, privacy_of_refreshed
 from serving.options import require_base_path
 from serving.publishing import NextVersion, next_version, version_folders
 from serving.refresh.incoming import (
@@ -67,8 +67,11 @@ def note_on_card(version_folder: Path, noted: Mapping[str, Any]) -> None:
       noted: `time`, `from_version`, `code_version`, and what the refresh did.
     """
     card, card_json = version_folder / CARD_MARKDOWN, version_folder / CARD_JSON
+    forgotten = Forgotten.of(RefreshFolder(version_folder).path)
     if card_json.exists():
         facts = json.loads(card_json.read_text(encoding="utf-8"))
+        if forgotten:
+            facts["privacy"] = privacy_of_refreshed(facts.get("privacy", ()), forgotten)
         facts[_REFRESHED] = [*facts.get(_REFRESHED, []), noted]
         card_json.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     if not card.exists():
@@ -91,7 +94,6 @@ def note_on_card(version_folder: Path, noted: Mapping[str, Any]) -> None:
         if not any(after.values()):
             continue
         lines += [f"| {entity}: {kind} | {before[kind]:,} | {after[kind]:,} |" for kind in before]
-    forgotten = Forgotten.of(RefreshFolder(version_folder).path)
     if forgotten:
         lines += ["", f"Whatever is said above, {of_forgotten_ids(forgotten)}"]
     with card.open("a", encoding="utf-8") as file:

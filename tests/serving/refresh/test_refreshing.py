@@ -642,6 +642,10 @@ def test_the_next_version_is_a_copy_with_other_variables(version_base: Path) -> 
 
 
 def test_the_card_says_that_the_version_has_hashes_of_the_forgotten(version_base: Path) -> None:
+    outdated = "It holds no user ids, neither raw nor hashed."
+    facts = {"privacy": ["It is of films.", outdated]}
+    (version_base / "10" / CARD_JSON).write_text(json.dumps(facts), encoding="utf-8")
+
     def write_changes(folder: Path) -> None:
         write_variables(folder)
         RefreshFolder(folder).path.mkdir()
@@ -649,7 +653,11 @@ def test_the_card_says_that_the_version_has_hashes_of_the_forgotten(version_base
 
     written = BaseVersion.find(version_base).write_next(write_changes, _REPORT, {})
     card = (written.path / CARD_MARKDOWN).read_text(encoding="utf-8")
-    assert "forgotten.json has hashes of forgotten ids (users: 1, items: 0)" in card
+    said = "forgotten.json has hashes of forgotten ids (users: 1, items: 0)"
+    assert said in card
+    facts = json.loads((written.path / CARD_JSON).read_text(encoding="utf-8"))
+    (first, last) = facts["privacy"]
+    assert first == "It is of films." and said in last
 
 
 def test_what_goes_wrong_leaves_no_version(version_base: Path) -> None:
