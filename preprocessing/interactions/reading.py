@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from configs.data import Data, Interactions, Split
 from configs.loading import ConfigurationError
 from preprocessing.dead_letters import DeadLetter, dead_letter
+from preprocessing.records.contract import LARGEST_RATING
 from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.hashing import stable_hashes
 from preprocessing.tables.blocks import ParsedBlock, WantedColumns
@@ -300,6 +301,9 @@ class _Rows:
         not_finite = pc.fill_null(pc.invert(pc.less_equal(pc.abs(numbers), limit)), False)
         self._reject(f"non_finite_{meaning}", not_finite, column)
         self._reject(f"unparsable_{meaning}", pc.is_null(numbers), column)
+        if meaning == RATING:
+            excessive = pc.greater(pc.abs(numbers), LARGEST_RATING)
+            self._reject(f"excessive_{meaning}", pc.fill_null(excessive, False), column)
         return numbers
 
     def _codes(self, column: str, codes: dict[str, int], reason: str) -> pa.ChunkedArray:

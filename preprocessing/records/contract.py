@@ -82,8 +82,10 @@ STATISTIC_RANGES = {USER_SHARE_LIKED: (0.0, 1.0), USER_LOG_COUNT: (0.0, 30.0)}
 """What these can be: a logarithm beyond 30 would be that of more than ten trillion interactions."""
 
 LARGEST_RATING = 1e6
-"""Ratings of requests, and their mean, are at most so far from 0: products of larger ones are soon
-beyond numbers of 32 bits."""
+"""Ratings of logs and requests, and their mean, are at most so far from 0.
+
+Products of larger ones are soon beyond numbers of 32 bits.
+"""
 
 NO_ID = -1
 """Pads lists of ids that are whole numbers, as "" pads those of strings."""

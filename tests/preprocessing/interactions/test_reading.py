@@ -168,10 +168,13 @@ def test_every_bad_row_has_one_reason():
         "u,1,x,x,x\n"
         "u,1,4,x,yes\n"
         "u,1,4,x,1\n"
-        "u,1,4\n",
+        "u,1,4\n"
+        "u,1,1000001,1,1\n"
+        "u,1,-1e7,1,1\n"
+        "u,1,-1000000,1,1\n",
         {"label": "y"},
     )
-    assert len(rows) == 1
+    assert len(rows) == 2
     assert sorted(letters) == [
         (3, "missing_user_id"),
         (4, "missing_item_id"),
@@ -182,6 +185,8 @@ def test_every_bad_row_has_one_reason():
         (9, "unparsable_label"),
         (10, "unparsable_timestamp"),
         (11, "wrong_column_count"),
+        (12, "excessive_rating"),
+        (13, "excessive_rating"),
     ]
 
 
