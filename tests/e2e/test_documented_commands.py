@@ -15,6 +15,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -215,7 +216,12 @@ class Sandbox:
         """Makes a path lead to something that is there."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
+        if path.exists():
+            return
+        if target == "RUN":
+            # Runs of several seeds are no names of one.
+            shutil.copytree(self.folder / target, path)
+        else:
             path.symlink_to(self.folder / target)
 
     def _write_inputs(self) -> None:
