@@ -127,15 +127,15 @@ def _means(model: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _set_apart(models: Sequence[Mapping[str, Any]]) -> dict[tuple[str, object], list[str]]:
+def _set_apart(models: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[str]]:
     """Settings of some arms beside what they know: key and value -> arms."""
-    apart: dict[tuple[str, object], list[str]] = {}
+    apart: dict[tuple[str, str], list[str]] = {}
     overrides = {model["arm"]: model["overrides"] for model in models}
     for arm, changed in overrides.items():
         for key, value in changed.items():
             if key not in _KNOWLEDGE:
-                apart.setdefault((key, value), []).append(arm)
-    return dict(sorted(apart.items(), key=str))
+                apart.setdefault((key, str(value)), []).append(arm)
+    return dict(sorted(apart.items()))
 
 
 def _undertrained_baselines(

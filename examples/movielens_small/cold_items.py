@@ -234,17 +234,13 @@ def without_training_ratings(ratings: Rows, new: set[str], split: Split) -> Rows
     kept = []
     for rows in user_ratings.values():
         rows.sort(key=lambda row: int(row["timestamp"]))
-        first_kept = len(rows) - int(_TEST_SHARE * len(rows))
-        rows = _without(rows, new, first_kept)
-        # Parts are shares of the ratings that are left, which are fewer with every one left out.
-        while len(rows) > len(rows := _without(rows, new, _training_end(len(rows), split))):
-            pass
+        end = len(rows) - int(_TEST_SHARE * len(rows))
+        while any(row["item_id"] in new for row in rows[:end]):
+            rows = [row for row in rows[:end] if row["item_id"] not in new] + rows[end:]
+            # Parts are shares of the ratings that are left.
+            end = _training_end(len(rows), split)
         kept += rows
     return kept
-
-
-def _without(rows: Rows, new: set[str], end: int) -> Rows:
-    return [row for row in rows[:end] if row["item_id"] not in new] + rows[end:]
 
 
 def _training_end(count: int, split: Split) -> int:

@@ -93,8 +93,11 @@ class Forgotten:
         return _sha256(*salts, "", *self._hashes())
 
     def _hashes(self) -> list[str]:
-        listed = [[*sorted(each.users), "", *sorted(each.items)] for each in self.by_salt()]
-        return sum(listed[1:], listed[0])
+        return [
+            text
+            for each in self.by_salt()
+            for text in (*sorted(each.users), "", *sorted(each.items))
+        ]
 
     def by_salt(self) -> list[Forgotten]:
         """One for each salt, this one's own first."""

@@ -21,6 +21,7 @@ from configs.command_line import (
     section_of,
     set_up_tensorflow,
 )
+from configs.files import require_folder_name
 from configs.loading import ConfigurationError, require_there
 from configs.text_table import aligned
 from serving.options import GRPC_SCHEMES, LoadTestOptions, PredictOptions, RequestOptions
@@ -498,7 +499,7 @@ def _loadtest(arguments: argparse.Namespace) -> Mapping[str, object]:
 
     options = section_of(arguments, LoadTestOptions)
     if options.out:
-        _make_folder(Path(options.out))
+        require_folder_name("--out", Path(options.out))
     source = _source(options)
     try:
         with client_of(options, max(options.timeout_seconds, _PATIENCE_SECONDS)) as client:
@@ -555,16 +556,6 @@ def _loadtest(arguments: argparse.Namespace) -> Mapping[str, object]:
             options.timeout_seconds,
         )
     return result
-
-
-def _make_folder(folder: Path) -> None:
-    """Before anything is measured, so that no measurement is lost."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ConfigurationError(
-            f"--out {folder}: is a file, or lies in one; name a folder"
-        ) from error
 
 
 def _measured(

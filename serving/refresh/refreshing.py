@@ -17,7 +17,7 @@ import numpy as np
 
 from configs.command_line import CommandError, RejectedInput, say
 from configs.contract_versions import contract_version
-from configs.files import alone_in
+from configs.files import alone_in, require_file_name
 from configs.loading import ConfigurationError
 from preprocessing.answers.record import Location, meaning_of
 from preprocessing.dead_letters import dead_letter, write_dead_letters
@@ -302,8 +302,7 @@ def _require_file_for_dead_letters(request: RefreshRequest) -> None:
     path = _dead_letters_path(request)
     if path is None:
         return
-    if path.is_dir():
-        raise ConfigurationError(f"--dead-letters {path}: is a folder; name a file in it")
+    require_file_name("--dead-letters", path)
     options = {"--answers": request.answers.paths, "--vectors": request.vectors}
     for option, files in options.items():
         for file in files:
